@@ -1,0 +1,81 @@
+"""Blocks: the frames of one telescope, target, exposure and filter in one clock-aligned span.
+
+A frame belongs to the block in which its exposure STARTED. Spans are aligned to the telescope's
+local clock (:00, :15, :30, :45 for 15 minutes).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+BLOCK_MINUTES = 15  # CrowdSky's chunk: only blocks of this length get a chunk-key name
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class BlockKey:
+    """What makes two frames belong together, on one telescope.
+
+    Attributes
+    ----------
+    start
+        Aware UTC start of the block.
+    target, exposure, filter
+        As in the frames' names.
+    minutes
+        Length of the block.
+    """
+
+    start: datetime
+    target: str
+    exposure: str
+    filter: str
+    minutes: int = BLOCK_MINUTES
+
+    @property
+    def end(self) -> datetime:
+        """Aware UTC end of the block (exclusive)."""
+        return self.start + timedelta(minutes=self.minutes)
+
+
+def check_block_minutes(minutes: int) -> int:
+    """Return ``minutes`` if blocks of that length tile the hour, else raise `ValueError`."""
+    if not 1 <= minutes <= 60 or 60 % minutes:
+        raise ValueError(f"{minutes} is no block length: take a divisor of 60 from 1 to 60 minutes")
+    return minutes
+
+
+def block_start(instant: datetime, offset: timedelta, minutes: int = BLOCK_MINUTES) -> datetime:
+    """Give the UTC start of the block in which ``instant`` lies.
+
+    Parameters
+    ----------
+    instant
+        Aware start of an exposure.
+    offset
+        The telescope's local time minus UTC at that moment: blocks align to its clock.
+    minutes
+        Length of the blocks, a divisor of 60.
+    """
+    check_block_minutes(minutes)
+    local = instant + offset
+    past = timedelta(minutes=local.minute % minutes, seconds=local.second, microseconds=local.microsecond)
+    return instant - past
+
+
+def too_short(exposures_s: Iterable[float], min_exptime_s: float) -> str | None:
+    """Say why a block is not worth stacking, or give `None` when it is.
+
+    Parameters
+    ----------
+    exposures_s
+        Exposure time of each frame in seconds.
+    min_exptime_s
+        The least total exposure in seconds.
+    """
+    frames = list(exposures_s)
+    total_s = sum(frames)
+    if total_s >= min_exptime_s:
+        return None
+    return f"{len(frames)} frames give {total_s:g} s; stacking.min_exptime asks for {min_exptime_s:g} s"

@@ -1,0 +1,86 @@
+"""The state machines, written down: which states there are and which steps are allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+
+class FrameState(StrEnum):
+    """What is known of a recorded sub-frame."""
+
+    OK = "ok"
+    UNREADABLE = "unreadable"  # the file is not whole or not FITS; read again once it changes
+    CLOCK_WRONG = "clock wrong"  # held: its times cannot be trusted
+    NOT_ON_TELESCOPE = "not on telescope"  # we have seen it, the telescope cannot stack it
+
+
+class BlockState(StrEnum):
+    """Where a block is on its way to a stack."""
+
+    COLLECTING = "collecting"
+    READY = "ready"
+    STACKING = "stacking"
+    STACKED = "stacked"
+    SKIPPED = "skipped"  # too short; back to collecting when late frames come
+    COVERED = "covered"  # a stack of it was there already
+    FAILED = "failed"  # waits for its next try, or for a person
+
+
+BLOCK_STEPS: Mapping[BlockState, frozenset[BlockState]] = {
+    BlockState.COLLECTING: frozenset({BlockState.READY, BlockState.SKIPPED, BlockState.COVERED}),
+    BlockState.READY: frozenset(
+        {BlockState.COLLECTING, BlockState.STACKING, BlockState.SKIPPED, BlockState.COVERED}
+    ),
+    BlockState.STACKING: frozenset({BlockState.STACKED, BlockState.READY, BlockState.FAILED}),
+    BlockState.STACKED: frozenset(),
+    BlockState.SKIPPED: frozenset({BlockState.COLLECTING}),
+    BlockState.COVERED: frozenset(),
+    BlockState.FAILED: frozenset({BlockState.READY, BlockState.COLLECTING, BlockState.COVERED}),
+}
+OPEN_BLOCKS = frozenset({BlockState.COLLECTING, BlockState.READY, BlockState.SKIPPED, BlockState.FAILED})
+FINAL_BLOCKS = frozenset({BlockState.STACKED, BlockState.COVERED})
+
+
+class DeliveryState(StrEnum):
+    """Where a delivery is on its way to being seen at its destination."""
+
+    PENDING = "pending"
+    SENDING = "sending"
+    ACCEPTED = "accepted"  # the server said ok: queued there, not yet listed
+    CONFIRMED = "confirmed"  # the server lists it
+    RETRYING = "retrying"  # tried, to be tried again at next_attempt_at
+    DEAD = "dead"  # kept, shown, tried again by hand
+
+
+DELIVERY_STEPS: Mapping[DeliveryState, frozenset[DeliveryState]] = {
+    DeliveryState.PENDING: frozenset({DeliveryState.SENDING, DeliveryState.DEAD}),
+    DeliveryState.SENDING: frozenset(
+        {DeliveryState.ACCEPTED, DeliveryState.CONFIRMED, DeliveryState.RETRYING, DeliveryState.DEAD}
+    ),
+    DeliveryState.ACCEPTED: frozenset({DeliveryState.CONFIRMED, DeliveryState.DEAD}),
+    DeliveryState.CONFIRMED: frozenset(),
+    DeliveryState.RETRYING: frozenset({DeliveryState.SENDING, DeliveryState.CONFIRMED, DeliveryState.DEAD}),
+    DeliveryState.DEAD: frozenset({DeliveryState.PENDING}),
+}
+OWED_DELIVERIES = frozenset({DeliveryState.PENDING, DeliveryState.SENDING, DeliveryState.RETRYING})
+
+
+class TelescopeState(StrEnum):
+    """What a telescope is doing, as far as we can say; the reason stands beside it."""
+
+    UNKNOWN = "unknown"  # never asked yet
+    READY = "ready"
+    OBSERVING = "observing"
+    STACKING = "stacking"
+    UNREACHABLE = "unreachable"
+    KEY_MISSING = "key missing"
+    KEY_REFUSED = "key refused"
+    BUSY_ELSEWHERE = "busy elsewhere"
+    FULL = "full"
+    CLOCK_WRONG = "clock wrong"
+
+
+IN_TOUCH = frozenset(
+    {TelescopeState.READY, TelescopeState.OBSERVING, TelescopeState.STACKING, TelescopeState.FULL}
+)

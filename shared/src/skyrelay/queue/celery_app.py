@@ -1,0 +1,87 @@
+"""The Celery application, built the same way by everyone who sends or works.
+
+Why each setting: see ``docs/decisions/``. In short: tasks are short, acknowledged late and
+idempotent against the database; the broker holds nothing of value.
+"""
+
+from __future__ import annotations
+
+from celery import Celery
+from celery.signals import setup_logging
+from kombu.entity import Queue as KombuQueue
+
+from skyrelay.queue.tasks import Message, Queue, TaskName
+
+# The shortest visibility timeout of any application on a broker wins, so all take it from here. A
+# device task lasts ten minutes at most; with late acknowledgement a longer one would start twice.
+VISIBILITY_TIMEOUT_S = 30 * 60
+SOFT_SHUTDOWN_S = 8.0  # device tasks notice within one second; compose kills after 20
+NUDGE_EXPIRES_S = 300  # a nudge that nobody took is said again by the reconciler anyway
+
+
+def build_celery(redis_url: str) -> Celery:
+    """Build the application for the broker at ``redis_url`` (``redis://…`` or ``unix:///…``)."""
+    app = Celery("skyrelay", set_as_current=False)
+    app.conf.update(
+        broker_url=_broker_url(redis_url),
+        broker_transport_options={
+            "visibility_timeout": VISIBILITY_TIMEOUT_S,
+            "socket_timeout": 30,
+            "socket_connect_timeout": 5,
+            "health_check_interval": 25,
+            "retry_policy": {"timeout": 5.0},
+            "global_keyprefix": "skyrelay:",
+        },
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        task_serializer="json",
+        accept_content=["json"],
+        task_ignore_result=True,
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        task_default_queue=Queue.STACKER,
+        task_queues=[KombuQueue(queue) for queue in Queue],
+        task_create_missing_queues=False,
+        task_send_sent_event=True,
+        worker_send_task_events=True,
+        worker_prefetch_multiplier=1,
+        worker_soft_shutdown_timeout=SOFT_SHUTDOWN_S,
+        worker_enable_soft_shutdown_on_idle=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_hijack_root_logger=False,
+        enable_utc=True,
+        timezone="UTC",
+    )
+    return app
+
+
+def keep_our_logs() -> None:
+    """Stop Celery from replacing the logging that the process has set up."""
+    setup_logging.connect(_leave_logging_alone, weak=False)
+
+
+def nudge(app: Celery, task: TaskName, message: Message) -> None:
+    """Say "look" to whoever works on ``task``.
+
+    Raises
+    ------
+    kombu.exceptions.OperationalError
+        If the broker is away; the reconciler will say it again.
+    """
+    app.send_task(
+        task.value,
+        args=[message.model_dump()],
+        queue=task.queue.value,
+        expires=NUDGE_EXPIRES_S,
+        retry=False,
+    )
+
+
+def _broker_url(redis_url: str) -> str:
+    if redis_url.startswith("unix://"):
+        return "redis+socket://" + redis_url.removeprefix("unix://")
+    return redis_url
+
+
+def _leave_logging_alone(**_: object) -> None:
+    """Celery configures nothing where this signal has a receiver."""

@@ -1,0 +1,384 @@
+"""One typed settings object: a YAML file, overlaid by the environment.
+
+Built once in a process's ``main`` by `load_settings` and handed on; nothing else reads the
+environment. A key that does not exist, or a value of the wrong kind, raises
+`skyrelay.errors.ConfigurationError` with its name and the nearest right one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, available_timezones
+
+import yaml
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError
+
+from skyrelay.domain.block import BLOCK_MINUTES, check_block_minutes
+from skyrelay.errors import ConfigurationError
+
+PREFIX = "SKYRELAY_"
+CONFIG_VARIABLE = f"{PREFIX}CONFIG"  # names the YAML file where no --config is given
+_SECRET_FILE_SUFFIX = "_FILE"  # noqa: S105 - the suffix of a variable's name, as Docker's images use it
+
+
+def _check_zone(name: str) -> str:
+    if name != "auto" and name not in available_timezones():
+        near = difflib.get_close_matches(name, available_timezones(), n=1)
+        raise ValueError(f"{name!r} is no IANA time zone" + (f"; did you mean {near[0]!r}?" if near else ""))
+    return name
+
+
+def _check_url(url: str) -> str:
+    if url and (urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname):
+        raise ValueError(f"{url!r} is no address: write it as https://host or http://host:port")
+    return url.rstrip("/")
+
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Zone = Annotated[str, AfterValidator(_check_zone)]
+WebAddress = Annotated[str, AfterValidator(_check_url)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class TelescopeSettings(_Section):
+    """One telescope; every host and port is configurable, since people forward ports."""
+
+    name: str = Field(min_length=1, max_length=64, pattern=r"^[\w .-]+$")
+    host: str = Field(min_length=1)
+    rpc_port: Port = 4700
+    http_port: Port = 80
+    smb_port: Port = 445
+    smb_share: str = "auto"
+    key_path: Path | None = None
+    timezone: Zone = "auto"
+    serial: str | None = None
+
+
+class WatchRoot(_Section):
+    """A folder to watch; ``telescope`` names the one its frames belong to where their headers do not."""
+
+    path: Path
+    telescope: str | None = None
+
+
+def _as_roots(value: object) -> object:
+    entries = value if isinstance(value, list | tuple) else [value] if value else []
+    return tuple({"path": entry} if isinstance(entry, str | Path) else entry for entry in entries)
+
+
+class ImageWatcherSettings(_Section):
+    """Where sub-frames appear; off by default, then inventories alone feed the pipeline."""
+
+    enabled: bool = False
+    watch_path: Annotated[tuple[WatchRoot, ...], BeforeValidator(_as_roots)] = ()
+    debounce_delay: float = Field(default=2.0, ge=0.0, le=3600.0)
+    recursive: bool = True
+
+
+class StackingSettings(_Section):
+    """What is stacked, and when."""
+
+    block_minutes: Annotated[int, AfterValidator(check_block_minutes)] = BLOCK_MINUTES
+    min_exptime: float = Field(default=240.0, ge=0.0)
+    when: Literal["idle", "manual"] = "idle"
+    max_wait_sec: float = Field(default=3600.0, gt=0.0)
+    exclude: tuple[str, ...] = ()
+    block_time: Literal["start", "name"] = "start"
+    grace_s: float = Field(default=60.0, ge=0.0)
+    idle_s: float = Field(default=120.0, ge=0.0)
+    min_battery: int = Field(default=20, ge=0, le=100)
+
+
+class SchedulerSettings(_Section):
+    """How often we look again; events make things quick, this makes them certain."""
+
+    reconcile_s: float = Field(default=30.0, ge=0.2)
+    inventory_s: float = Field(default=300.0, ge=0.2)
+
+
+class CrowdSkySettings(_Section):
+    """The CrowdSky server. An unset ``scrub_location`` means: scrub."""
+
+    enabled: bool = True
+    base_url: WebAddress = "https://crowdsky.univie.ac.at"
+    username: str = ""
+    password: SecretStr = SecretStr("")
+    scrub_location: bool | None = None
+    confirm_s: float = Field(default=60.0, ge=0.1)
+    confirm_after_h: float = Field(default=24.0, gt=0.0)
+
+    @property
+    def scrubs_location(self) -> bool:
+        """Whether coordinates are removed before anything leaves the house."""
+        return self.scrub_location is not False
+
+
+class ArchiveSettings(_Section):
+    """Where fetched stacks are kept; unset: ``archive`` under ``data_dir``."""
+
+    path: Path | None = None
+
+
+class ObservatorySettings(_Section):
+    """The site. Its coordinates are somebody's home: they are left out of every ``repr``."""
+
+    observer: str = ""
+    latitude: float | None = Field(default=None, ge=-90.0, le=90.0, repr=False)
+    longitude: float | None = Field(default=None, ge=-180.0, le=180.0, repr=False)
+    elevation: float | None = Field(default=None, repr=False)
+    telescope: str = "ZWO Seestar S50"
+    timezone: Zone = "auto"
+
+
+class PhotometrySettings(_Section):
+    """What the node tells the network about its photometry."""
+
+    node_id: str = ""
+    filter_name: str = ""
+
+
+class CloudSettings(_Section):
+    """The observation network's cloud."""
+
+    enabled: bool = False
+    url: WebAddress = ""
+    node_id: str = ""
+    api_key: SecretStr = SecretStr("")
+    heartbeat_interval: int = Field(default=60, ge=1)
+    plan_poll_interval: int = Field(default=300, ge=1)
+    auto_run_plans: bool = False
+    upload_images: bool = False
+
+
+class GatewaySettings(_Section):
+    """Where the gateway listens."""
+
+    host: str = "0.0.0.0"  # noqa: S104 - it is the one port that people open
+    port: Port = 8474
+
+
+class Settings(BaseSettings):
+    """Everything that can be configured; see ``docs/configuration.md``."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    telescopes: tuple[TelescopeSettings, ...] = ()
+    image_watcher: ImageWatcherSettings = ImageWatcherSettings()
+    stacking: StackingSettings = StackingSettings()
+    scheduler: SchedulerSettings = SchedulerSettings()
+    crowdsky: CrowdSkySettings = CrowdSkySettings()
+    archive: ArchiveSettings = ArchiveSettings()
+    observatory: ObservatorySettings = ObservatorySettings()
+    photometry: PhotometrySettings = PhotometrySettings()
+    cloud: CloudSettings = CloudSettings()
+    gateway: GatewaySettings = GatewaySettings()
+    redis_url: SecretStr = SecretStr("")
+    database_url: SecretStr = SecretStr("")
+    data_dir: Path = Path("data")
+    setup: Literal["ask", "done"] = "ask"
+
+    @property
+    def archive_path(self) -> Path:
+        """Folder of the archive."""
+        return self.archive.path or self.data_dir / "archive"
+
+    @property
+    def database(self) -> str:
+        """SQLAlchemy URL of the database; it may hold a password."""
+        return self.database_url.get_secret_value() or f"sqlite:///{self.data_dir.resolve() / 'skyrelay.db'}"
+
+    @property
+    def redis(self) -> str:
+        """URL of the Redis server; it may hold a password.
+
+        Raises
+        ------
+        ConfigurationError
+            If none is configured and none was started for us.
+        """
+        url = self.redis_url.get_secret_value()
+        if not url:
+            raise ConfigurationError("redis_url is empty: set it, or start the services with `skyrelay up`")
+        return url
+
+    @property
+    def site_zone(self) -> ZoneInfo | None:
+        """Zone of the observatory; `None` when it is to be found out."""
+        return None if self.observatory.timezone == "auto" else ZoneInfo(self.observatory.timezone)
+
+    def telescope(self, name: str) -> TelescopeSettings | None:
+        """Give the settings of the telescope of that name, if it is configured."""
+        return next((telescope for telescope in self.telescopes if telescope.name == name), None)
+
+
+def load_settings(config: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the configuration.
+
+    Parameters
+    ----------
+    config
+        The YAML file; `None` takes the one that ``SKYRELAY_CONFIG`` names, if it does.
+    environ
+        The environment; the process's own when not given.
+
+    Raises
+    ------
+    ConfigurationError
+        If a key or value is wrong. The message names each.
+    """
+    environ = os.environ if environ is None else environ
+    path = config or (Path(environ[CONFIG_VARIABLE]) if environ.get(CONFIG_VARIABLE) else None)
+    layers: list[Mapping[str, Any]] = [_from_environment(environ), _from_secret_files(environ)]
+    layers += [_from_crowdsky_variables(environ), _read_yaml(path) if path else {}]
+
+    class _Loaded(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls, settings_cls: type[BaseSettings], *_: object, **__: object
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return tuple(_Layer(settings_cls, layer) for layer in layers)
+
+    try:
+        loaded = _Loaded()
+    except ValidationError as error:
+        raise ConfigurationError("\n".join(_explain(error, path))) from None  # its text may hold a secret
+    except SettingsError as error:
+        raise ConfigurationError(str(error)) from error
+    _check_names(loaded)
+    return loaded
+
+
+class _Layer(PydanticBaseSettingsSource):
+    """One source of settings that has been read already; earlier layers win, key by key."""
+
+    def __init__(self, settings_cls: type[BaseSettings], values: Mapping[str, Any]) -> None:
+        super().__init__(settings_cls)
+        self._values = dict(values)
+
+    def get_field_value(self, field: object, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002 - the base's
+        return self._values.get(field_name), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        return self._values
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    layer: dict[str, Any] = {}
+    for name, text in environ.items():
+        if not name.startswith(PREFIX) or name == CONFIG_VARIABLE or _names_secret_file(name):
+            continue
+        _put(layer, _key_path(name), text if _is_text(name) else yaml.safe_load(text))
+    return layer
+
+
+def _from_secret_files(environ: Mapping[str, str]) -> dict[str, Any]:
+    layer: dict[str, Any] = {}
+    for name, file in environ.items():
+        if name.startswith(PREFIX) and _names_secret_file(name):
+            try:
+                secret = Path(file).read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                raise ConfigurationError(f"{name}: the file {file} cannot be read ({error})") from error
+            _put(layer, _key_path(name.removesuffix(_SECRET_FILE_SUFFIX)), secret)
+    return layer
+
+
+def _from_crowdsky_variables(environ: Mapping[str, str]) -> dict[str, Any]:
+    names = {"username": "CROWDSKY_USERNAME", "password": "CROWDSKY_PASSWORD"}
+    found = {key: environ[name] for key, name in names.items() if environ.get(name)}
+    return {"crowdsky": found} if found else {}
+
+
+_SECRET_KEYS = ("REDIS_URL", "DATABASE_URL", "CROWDSKY__PASSWORD", "CROWDSKY__USERNAME", "CLOUD__API_KEY")
+_TEXT_KEYS = (*_SECRET_KEYS, "CLOUD__NODE_ID", "PHOTOMETRY__NODE_ID", "OBSERVATORY__OBSERVER", "DATA_DIR")
+
+
+def _names_secret_file(name: str) -> bool:
+    return name in {f"{PREFIX}{key}{_SECRET_FILE_SUFFIX}" for key in _SECRET_KEYS}
+
+
+def _is_text(name: str) -> bool:
+    """Tell the settings whose text must not be read as YAML (a password of digits stays a text)."""
+    return name.removeprefix(PREFIX) in _TEXT_KEYS
+
+
+def _key_path(name: str) -> list[str]:
+    return name.removeprefix(PREFIX).lower().split("__")
+
+
+def _put(layer: dict[str, Any], keys: list[str], value: object) -> None:
+    for key in keys[:-1]:
+        layer = layer.setdefault(key, {})
+    layer[keys[-1]] = value
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read ({error.strerror})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"{path}: is no YAML: {_yaml_place(error)}"
+        ) from None  # the text may hold a secret
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigurationError(
+            f"{path}: must hold sections such as `crowdsky:`, not a {type(content).__name__}"
+        )
+    return {str(key): value for key, value in content.items() if value is not None}
+
+
+def _yaml_place(error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or "not UTF-8"
+    return f"{problem} in line {mark.line + 1}, column {mark.column + 1}" if mark else str(problem)
+
+
+def _explain(error: ValidationError, path: Path | None) -> Iterator[str]:
+    where = f" ({path})" if path else ""
+    for problem in error.errors(include_url=False, include_context=False, include_input=False):
+        name = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(name, list(_known_names(Settings)), n=1, cutoff=0.5)
+            yield f"{name}: there is no such setting{where}" + (f"; did you mean {near[0]}?" if near else "")
+        else:
+            yield f"{name}: {problem['msg'].removeprefix('Value error, ')}{where}"
+
+
+def _known_names(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        yield f"{prefix}{name}"
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _known_names(field.annotation, f"{prefix}{name}.")
+
+
+def _check_names(settings: Settings) -> None:
+    names = [telescope.name for telescope in settings.telescopes]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigurationError(f"telescopes: the name {twice[0]!r} is given twice; give each its own")
+    for root in settings.image_watcher.watch_path:
+        if root.telescope is not None and root.telescope not in names:
+            near = difflib.get_close_matches(root.telescope, names, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ConfigurationError(
+                f"image_watcher.watch_path: no telescope is named {root.telescope!r}{hint}"
+            )

@@ -1,0 +1,1 @@
+"""Where truth lives: tables, guarded transitions, the engine, migrations."""

@@ -1,0 +1,23 @@
+"""The tables, one file each; each names the service that writes it."""
+
+from skyrelay.store.tables.audit import AuditEntry
+from skyrelay.store.tables.base import Base
+from skyrelay.store.tables.blocks import Block
+from skyrelay.store.tables.deliveries import Delivery
+from skyrelay.store.tables.destinations import Destination
+from skyrelay.store.tables.frames import Frame
+from skyrelay.store.tables.ignored_files import IgnoredFile
+from skyrelay.store.tables.stacks import Stack
+from skyrelay.store.tables.telescopes import Telescope
+
+__all__ = [
+    "AuditEntry",
+    "Base",
+    "Block",
+    "Delivery",
+    "Destination",
+    "Frame",
+    "IgnoredFile",
+    "Stack",
+    "Telescope",
+]

@@ -1,0 +1,60 @@
+"""Blocks: the unit of stacking. Written by the stacker, through `skyrelay.store.transitions`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from skyrelay.domain.states import BlockState
+from skyrelay.store.tables.base import Base
+
+
+class Block(Base):
+    """The frames of one telescope, target, exposure and filter in one span of its local clock.
+
+    At most one block a telescope is being stacked: the database itself keeps that.
+    """
+
+    __tablename__ = "blocks"
+    __table_args__ = (
+        UniqueConstraint("telescope_id", "target", "exposure", "filter", "start_at", "minutes"),
+        Index("ix_blocks_state_next_attempt_at", "state", "next_attempt_at"),
+        Index(
+            "uq_blocks_stacking_telescope_id",
+            "telescope_id",
+            unique=True,
+            sqlite_where=text("state = 'stacking'"),
+            postgresql_where=text("state = 'stacking'"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    telescope_id: Mapped[int] = mapped_column(ForeignKey("telescopes.id"))
+    target: Mapped[str]
+    folder: Mapped[str]
+    exposure: Mapped[str]
+    exposure_s: Mapped[float]
+    filter: Mapped[str]
+    start_at: Mapped[datetime]
+    minutes: Mapped[int]
+    utc_offset_min: Mapped[int]
+    night: Mapped[str] = mapped_column(index=True)  # local date of the evening, YYYY-MM-DD
+
+    frame_count: Mapped[int] = mapped_column(default=0)
+    state: Mapped[str] = mapped_column(default=BlockState.COLLECTING)
+    reason: Mapped[str] = mapped_column(default="")
+    requested: Mapped[bool] = mapped_column(
+        default=False
+    )  # a person asked for it: `stacking.when` does not hold it
+    attempts: Mapped[int] = mapped_column(default=0)
+    next_attempt_at: Mapped[datetime | None]
+    needs_you: Mapped[bool] = mapped_column(default=False)
+    percent: Mapped[float | None]
+    # What a start was about to do, recorded before it: {"files": […], "outputs_before": […], "fence": n}
+    intent: Mapped[dict[str, Any] | None]
+    started_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]

@@ -1,0 +1,28 @@
+"""Where deliveries go, and whether the account there works. Written by the uploader."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy.orm import Mapped, mapped_column
+
+from skyrelay.store.tables.base import Base
+
+CROWDSKY = "crowdsky"
+
+
+class Destination(Base):
+    """One destination's account.
+
+    While ``paused_reason`` is set nothing is sent there. ``credentials_digest`` tells when the
+    credentials have changed since the pause (a salted digest, from which they cannot be had back).
+    """
+
+    __tablename__ = "destinations"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    paused_reason: Mapped[str | None]
+    paused_at: Mapped[datetime | None]
+    credentials_digest: Mapped[str | None]
+    next_probe_at: Mapped[datetime | None]
+    last_ok_at: Mapped[datetime | None]

@@ -1,0 +1,48 @@
+"""Sub-frames, each recorded once. Written by the intake and by the stacker's inventories."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import DateTime, ForeignKey, Index, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from skyrelay.store.tables.base import Base
+
+
+class Frame(Base):
+    """One sub-frame; (telescope, folder, file name) is its identity, whichever way it was seen.
+
+    ``saved_local`` is the naive wall clock of its name; ``start_at`` the start of its exposure, from
+    DATE-OBS or estimated from the name.
+    """
+
+    __tablename__ = "frames"
+    __table_args__ = (
+        UniqueConstraint("telescope_id", "folder", "file_name"),
+        Index("ix_frames_block_id_state", "block_id", "state"),
+        Index("ix_frames_telescope_id_start_at", "telescope_id", "start_at"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    telescope_id: Mapped[int] = mapped_column(ForeignKey("telescopes.id"))
+    folder: Mapped[str]
+    file_name: Mapped[str]
+    target: Mapped[str]
+    exposure: Mapped[str]
+    exposure_s: Mapped[float]
+    filter: Mapped[str]
+    saved_local: Mapped[datetime] = mapped_column(DateTime())
+    start_at: Mapped[datetime | None]
+    start_source: Mapped[str | None]  # header | name
+    utc_offset_min: Mapped[int | None]
+    offset_source: Mapped[str | None]  # skyrelay.domain.utc_offset.OffsetSource
+    ra_deg: Mapped[float | None]
+    dec_deg: Mapped[float | None]
+    size_bytes: Mapped[int]
+    state: Mapped[str]  # skyrelay.domain.states.FrameState
+    state_reason: Mapped[str | None]
+    seen_by: Mapped[str]  # watcher | inventory
+    seen_at: Mapped[datetime]
+    inventoried_at: Mapped[datetime | None]  # start of the last inventory that found it on the telescope
+    block_id: Mapped[int | None] = mapped_column(ForeignKey("blocks.id"))

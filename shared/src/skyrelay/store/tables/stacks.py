@@ -1,0 +1,52 @@
+"""Stacks: what batch-stacking a block yielded. Written by the stacker, then by the uploader (archive)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from skyrelay.store.tables.base import Base
+
+
+class Stack(Base):
+    """One stack on the telescope and in the archive.
+
+    ``first_start_at`` and ``last_end_at`` are the true UTC span of its frames. ``chunk_key`` is ours,
+    from the block and the position (null pixel: position unknown); the server's stands with the
+    delivery.
+    """
+
+    __tablename__ = "stacks"
+    __table_args__ = (
+        UniqueConstraint("block_id"),
+        UniqueConstraint("telescope_id", "folder", "original_name"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    block_id: Mapped[int] = mapped_column(ForeignKey("blocks.id"))
+    telescope_id: Mapped[int] = mapped_column(ForeignKey("telescopes.id"))
+    folder: Mapped[str]
+    original_name: Mapped[str]  # DSO_Stacked_…
+    crowdsky_name: Mapped[str]  # what it is, or is to be, called
+    renamed_at: Mapped[datetime | None]
+    rename_error: Mapped[str | None]
+    chunk_key: Mapped[str]
+    frames_input: Mapped[int]
+    frames_aligned: Mapped[int]
+    exposure_total_s: Mapped[float]
+    first_start_at: Mapped[datetime]
+    last_end_at: Mapped[datetime]
+    ra_deg: Mapped[float | None]
+    dec_deg: Mapped[float | None]
+    size_bytes: Mapped[int | None]
+    archive_path: Mapped[str | None]  # relative to the archive
+    thumbnail_path: Mapped[str | None]  # relative to the archive
+    sha256: Mapped[str | None]
+    fetched_at: Mapped[datetime | None]
+    fetch_attempts: Mapped[int] = mapped_column(default=0)
+    fetch_error: Mapped[str | None]
+    next_fetch_at: Mapped[datetime | None]
+    fetch_lease_until: Mapped[datetime | None]
+    created_at: Mapped[datetime]

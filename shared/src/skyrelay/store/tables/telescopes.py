@@ -1,0 +1,55 @@
+"""Telescopes: identity, address, last known state and the lease. Written by the stacker.
+
+Rows of configured telescopes are also laid down by whichever service starts first.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy.orm import Mapped, mapped_column
+
+from skyrelay.domain.states import TelescopeState
+from skyrelay.store.tables.base import Base
+
+
+class Telescope(Base):
+    """One telescope.
+
+    ``serial`` is its identity; it is null until a configured telescope was first in touch. A
+    telescope that is known from its frames only has a serial and no ``host``.
+    """
+
+    __tablename__ = "telescopes"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    serial: Mapped[str | None] = mapped_column(unique=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    host: Mapped[str | None]
+    rpc_port: Mapped[int]
+    http_port: Mapped[int]
+    smb_port: Mapped[int]
+    smb_share: Mapped[str]
+    key_path: Mapped[str | None]  # where the key lies, never the key
+    timezone: Mapped[str]  # an IANA name, or "auto"
+    model: Mapped[str | None]
+    firmware_int: Mapped[int | None]
+    firmware: Mapped[str | None]
+
+    state: Mapped[str] = mapped_column(default=TelescopeState.UNKNOWN)
+    state_reason: Mapped[str] = mapped_column(default="not asked yet")
+    state_since: Mapped[datetime | None]
+    last_seen_at: Mapped[datetime | None]
+    idle_since: Mapped[datetime | None]
+    battery_percent: Mapped[int | None]
+    free_mb: Mapped[int | None]
+
+    inventory_started_at: Mapped[datetime | None]  # of the last inventory that was completed
+    inventory_finished_at: Mapped[datetime | None]
+    inventory_error: Mapped[str | None]  # of the last try, if it failed
+    next_look_at: Mapped[datetime | None]  # when the reconciler wants this telescope asked again
+
+    lease_holder: Mapped[str | None]
+    lease_until: Mapped[datetime | None]
+    lease_fence: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[datetime]

@@ -1,0 +1,109 @@
+"""Which telescopes there are: the configured ones, and those known from their frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from skyrelay.settings import TelescopeSettings
+from skyrelay.store.tables import Telescope
+from skyrelay.store.transitions import audit
+
+
+def lay_down_configured(session: Session, configured: Iterable[TelescopeSettings], now: datetime) -> None:
+    """Make the rows of the configured telescopes say what the configuration says."""
+    for settings in configured:
+        row = _row_of(session, settings)
+        if row is None:
+            row = Telescope(name=settings.name, serial=settings.serial, created_at=now)
+            session.add(row)
+        _copy_address(settings, row)
+        session.flush()
+
+
+def telescope_of_serial(session: Session, serial: str, now: datetime) -> Telescope:
+    """Give the row of that serial number; a telescope known from its frames only gets one here."""
+    row = session.scalar(select(Telescope).where(Telescope.serial == serial))
+    if row is None:
+        row = Telescope(
+            name=f"Seestar {serial}",
+            serial=serial,
+            rpc_port=4700,
+            http_port=80,
+            smb_port=445,
+            smb_share="auto",
+            timezone="auto",
+            state_reason="known from its frames; no address is configured",
+            created_at=now,
+        )
+        session.add(row)
+        session.flush()
+    return row
+
+
+def telescope_of_name(session: Session, name: str) -> Telescope | None:
+    """Give the row of that name."""
+    return session.scalar(select(Telescope).where(Telescope.name == name))
+
+
+def adopt_serial(session: Session, row: Telescope, serial: str, now: datetime) -> Telescope:
+    """Record who a configured telescope turned out to be.
+
+    If its frames were recorded first, under a row of their own, that row takes over the configured
+    name and address, and the placeholder goes.
+
+    Returns
+    -------
+    Telescope
+        The row that stands for the telescope from now on.
+    """
+    if row.serial == serial:
+        return row
+    known = session.scalar(select(Telescope).where(Telescope.serial == serial))
+    audit(
+        session,
+        now=now,
+        actor="stacker",
+        subject=("telescope", (known or row).id),
+        event="identified",
+        reason=f"{row.name} is {serial}" + (f", no longer {row.serial}" if row.serial else ""),
+    )
+    if known is None and row.serial is None:
+        row.serial = serial
+        return row
+    if (
+        known is None
+    ):  # another telescope answers at this address: the old one keeps its frames and its serial
+        known = Telescope(name=f"Seestar {serial}", serial=serial, created_at=now)
+        session.add(known)
+    name = row.name
+    for column in ("host", "rpc_port", "http_port", "smb_port", "smb_share", "key_path", "timezone"):
+        setattr(known, column, getattr(row, column))
+    if row.serial is None:
+        session.delete(row)
+    else:
+        row.name, row.host = f"{name} (was {row.serial})", None
+    session.flush()
+    known.name = name
+    session.flush()
+    return known
+
+
+def _row_of(session: Session, settings: TelescopeSettings) -> Telescope | None:
+    if settings.serial is not None:
+        by_serial = session.scalar(select(Telescope).where(Telescope.serial == settings.serial))
+        if by_serial is not None:
+            return by_serial
+    return telescope_of_name(session, settings.name)
+
+
+def _copy_address(settings: TelescopeSettings, row: Telescope) -> None:
+    row.name, row.host = settings.name, settings.host
+    row.rpc_port, row.http_port, row.smb_port = settings.rpc_port, settings.http_port, settings.smb_port
+    row.smb_share, row.timezone = settings.smb_share, settings.timezone
+    row.key_path = str(settings.key_path) if settings.key_path else None
+    if settings.serial is not None:
+        row.serial = settings.serial

