@@ -1,0 +1,69 @@
+"""How a service's process begins: ``python -m skyrelay.service NAME [--config FILE]``.
+
+The services are found by entry point (group ``skyrelay.services``): each is a function that takes the
+settings, works until it is told to stop, and gives the exit code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import FrameType
+
+from skyrelay.errors import ConfigurationError
+from skyrelay.logs import configure_logs, get_logger
+from skyrelay.settings import Settings, load_settings
+
+GROUP = "skyrelay.services"
+EXIT_CONFIGURATION = 2
+
+ServiceMain = Callable[[Settings], int]
+
+
+def installed_services() -> dict[str, EntryPoint]:
+    """Give the services that are installed here, by name."""
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+def utc_now() -> datetime:
+    """Give the aware UTC time; the clock that services hand to the rules."""
+    return datetime.now(UTC)
+
+
+def stop_on_signals() -> threading.Event:
+    """Give an event that SIGTERM and SIGINT set."""
+    stop = threading.Event()
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGINT, handle)
+    return stop
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one service; exit code 2 says that the configuration is wrong."""
+    services = installed_services()
+    parser = argparse.ArgumentParser(prog="python -m skyrelay.service")
+    parser.add_argument("name", choices=sorted(services))
+    parser.add_argument("--config", type=Path)
+    options = parser.parse_args(arguments)
+    configure_logs(options.name)
+    try:
+        settings = load_settings(options.config)
+        run: ServiceMain = services[options.name].load()
+        return run(settings)
+    except ConfigurationError as error:
+        get_logger(__name__).error("the configuration is wrong", problem=str(error))
+        return EXIT_CONFIGURATION
+
+
+if __name__ == "__main__":
+    sys.exit(main())
