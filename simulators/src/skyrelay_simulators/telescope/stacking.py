@@ -1,0 +1,186 @@
+"""Making one stack of many sub-frames, as the telescope does: a debayered mean, frame by frame.
+
+astropy and numpy are imported where they are used: they are heavy, and a telescope that never
+stacks does not need them.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from astropy.io.fits import Header
+    from numpy.typing import NDArray
+
+_EXPOSURE = re.compile(r"_(?P<exposure>[0-9]+(?:\.[0-9]+)?s)_")
+_THUMB_WIDTH = 200  # pixels, guessed
+_STACK_CARDS = ("DATE-OBS", "EXPTIME", "EXPOSURE", "RA", "DEC", "OBJECT", "FILTER", "GAIN", "CCD-TEMP", "FOCUSPOS",
+                "TELESCOP", "INSTRUME", "PROGRAM", "SITELONG", "SITELAT", "EQMODE", "CREATOR", "PRODUCER", "FOCALLEN",
+                "APERTURE", "XPIXSZ", "YPIXSZ")  # fmt: skip
+
+
+class UnfitFrameError(Exception):
+    """A frame cannot be added to this stack."""
+
+
+@dataclass(frozen=True, slots=True)
+class StackedFiles:
+    """What a batch stack left behind; names are bare, ``folder`` is from the eMMC's root."""
+
+    folder: str
+    fits: str
+    thumb: str
+
+
+class GrowingStack:
+    """The sum of the frames so far, in memory: four bytes a pixel, however many frames."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._sum: NDArray[np.uint32] | None = None
+        self._header: Header | None = None
+        self._first_name = ""
+
+    def add(self, path: Path) -> None:
+        """Add a frame.
+
+        Raises
+        ------
+        UnfitFrameError
+            If it cannot be read, or has another shape or exposure time than the first one.
+        """
+        header, pixels = _read_frame(path)
+        if self._sum is None or self._header is None:
+            self._begin(path, header, pixels)
+        elif pixels.shape != self._sum.shape or header.get("EXPTIME") != self._header.get("EXPTIME"):
+            raise UnfitFrameError(f"{path.name} is not of the same kind as {self._first_name}")
+        else:
+            self._sum += pixels
+        self.count += 1
+
+    def _begin(self, path: Path, header: Header, pixels: NDArray[np.uint16]) -> None:
+        self._first_name, self._header, self._sum = path.name, header, pixels.astype("u4")
+
+    def save(self, root: Path, folder: str, target: str, saved_local: datetime) -> StackedFiles:
+        """Write the stack and its pictures to ``root``/``folder``; never over another file.
+
+        Parameters
+        ----------
+        root
+            The eMMC.
+        folder
+            Folder from there, e.g. ``MyWorks/M 81``.
+        target
+            Name of the target.
+        saved_local
+            Naive wall-clock time of the telescope, for the name. Where that second's name is taken
+            already, the next free second's is used.
+
+        Raises
+        ------
+        UnfitFrameError
+            If no frame was added.
+        """
+        if self._sum is None or self._header is None:
+            raise UnfitFrameError("there is no frame to stack")
+        place = root / folder
+        place.mkdir(parents=True, exist_ok=True)
+        stem = _free_stem(place, f"{self.count}_{target}_{exposure_text(self._first_name)}", saved_local)
+        cube = _debayered(self._sum, self.count)
+        _write_pictures(place, stem, cube)
+        _write_whole(place / f"{stem}.fit", _fits_bytes(cube, self._header, self.count))
+        return StackedFiles(folder, f"{stem}.fit", f"{stem}_thn.jpg")
+
+
+def exposure_text(frame_name: str) -> str:
+    """Give the exposure as a frame's name has it, e.g. ``10.0s``."""
+    match = _EXPOSURE.search(frame_name)
+    return match["exposure"] if match else "0.0s"
+
+
+def _read_frame(path: Path) -> tuple[Header, NDArray[np.uint16]]:
+    from astropy.io import fits  # noqa: PLC0415 - heavy: only a telescope that stacks needs it
+
+    try:
+        with fits.open(path, memmap=False) as units:
+            pixels: NDArray[np.uint16] = units[0].data
+            header: Header = units[0].header
+    except (OSError, TypeError, ValueError, IndexError) as error:
+        raise UnfitFrameError(f"{path.name} cannot be read: {error}") from error
+    if pixels is None or pixels.ndim != 2:
+        raise UnfitFrameError(f"{path.name} holds no image")
+    return header, pixels
+
+
+def _free_stem(place: Path, head: str, saved_local: datetime) -> str:
+    from datetime import timedelta  # noqa: PLC0415
+
+    while True:
+        stem = f"DSO_Stacked_{head}_{saved_local:%Y%m%d_%H%M%S}"
+        if not (place / f"{stem}.fit").exists():
+            return stem
+        saved_local += timedelta(seconds=1)
+
+
+def _debayered(total: NDArray[np.uint32], count: int) -> NDArray[np.uint16]:
+    """Give planes R, G, B of shape (3, rows, columns) from a GRBG mosaic's sum."""
+    import numpy as np  # noqa: PLC0415 - heavy: only a telescope that stacks needs it
+
+    rows, columns = (side // 2 * 2 for side in total.shape)
+    mean = (total[:rows, :columns] // count).astype(np.uint16)
+    green = (mean[0::2, 0::2] // 2) + (mean[1::2, 1::2] // 2)
+    planes = (mean[0::2, 1::2], green, mean[1::2, 0::2])
+    return np.stack([plane.repeat(2, axis=0).repeat(2, axis=1) for plane in planes])
+
+
+def _fits_bytes(cube: NDArray[np.uint16], first: Header, count: int) -> bytes:
+    from astropy.io import fits  # noqa: PLC0415 - heavy: only a telescope that stacks needs it
+
+    unit = fits.PrimaryHDU(cube)  # writes unsigned 16 bit as BZERO 32768
+    for card in _STACK_CARDS:
+        if card in first:
+            unit.header[card] = (first[card], first.comments[card])
+    unit.header["IMAGETYP"] = ("Light", "Type of image")
+    unit.header["TOTALEXP"] = (count * float(first.get("EXPTIME", 0.0)), "Total Exposure Time in seconds")
+    unit.header["STACKCNT"] = (count, "Number of stacked frames")
+    buffer = io.BytesIO()
+    unit.writeto(buffer)
+    return buffer.getvalue()
+
+
+def _write_pictures(place: Path, stem: str, cube: NDArray[np.uint16]) -> None:
+    from PIL import Image  # noqa: PLC0415 - only a telescope that stacks needs it
+
+    picture = Image.fromarray(_stretched(cube))
+    _write_whole(place / f"{stem}.jpg", _jpeg_bytes(picture))
+    picture.thumbnail((_THUMB_WIDTH, _THUMB_WIDTH * 4))
+    _write_whole(place / f"{stem}_thn.jpg", _jpeg_bytes(picture))
+
+
+def _stretched(cube: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    import numpy as np  # noqa: PLC0415 - heavy: only a telescope that stacks needs it
+
+    coarse = cube[:, ::8, ::8]  # percentiles need no more than a sixty-fourth of the pixels
+    low, high = np.percentile(coarse, (20.0, 99.7))
+    scaled = (cube.astype(np.float32) - low) * (255.0 / max(high - low, 1.0))
+    return np.moveaxis(scaled.clip(0, 255).astype(np.uint8), 0, -1).copy()
+
+
+def _jpeg_bytes(picture: Any) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Write under a temporary name, then rename: as the firmware does, and nobody sees half a file."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    temporary.write_bytes(content)
+    os.replace(temporary, path)  # noqa: PTH105 - Path.replace does the same
