@@ -5,13 +5,16 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skyrelay_simulators.telescope.clock import Clock, WallClock
 from skyrelay_simulators.telescope.emmc import Emmc, NotOnEmmcError
 from skyrelay_simulators.telescope.observation import Activity, Publish
 from skyrelay_simulators.telescope.rpc_codes import Code
-from skyrelay_simulators.telescope.stacking import GrowingStack, StackedFiles, UnfitFrameError
+from skyrelay_simulators.telescope.stacked_files import StackedFiles, UnfitFrameError
+
+if TYPE_CHECKING:
+    from skyrelay_simulators.telescope.stacking import GrowingStack
 
 _SUB = "_sub"
 _WAIT_FOR_THREAD_S = 5.0  # a frame of 8 Mpx is added well within that
@@ -155,6 +158,8 @@ class BatchStack:
             if self._run is not None:
                 return False
             run = self._run = _Run(self._setting)
+            if self._status is None:
+                self._status = StackStatus(Activity.WORKING, len(run.setting.names))
             thread = threading.Thread(target=self._work, args=(run,), name="batch-stack", daemon=True)
             self._threads = [*(old for old in self._threads if old.is_alive()), thread]
             thread.start()
@@ -190,6 +195,8 @@ class BatchStack:
 
     def _stack(self, run: _Run) -> StackStatus | None:
         """Give the run's end, or `None` when it was cancelled."""
+        from skyrelay_simulators.telescope.stacking import GrowingStack  # heavy: most telescopes never stack
+
         began_s = self._clock.monotonic_s()
         total = len(run.setting.names)
         stack = GrowingStack()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -106,9 +107,16 @@ class Emmc:
 def _describe_album(folder: Path) -> dict[str, Any]:
     thumbs = sorted(place.name for place in folder.iterdir() if place.name.endswith(THUMB_SUFFIX))
     thumb = f"{folder.name}/{thumbs[-1]}" if thumbs else ""
-    # The firmware counts pictures: frames in a _sub folder, stacks elsewhere (live: 'M 81': 1, 'M 81_sub': 37).
+    # The firmware counts pictures: frames in a _sub folder, stacks elsewhere (live: 1 and 37).
     return {"name": folder.name, "thn": thumb, "count": sum(1 for _ in _frames(folder)), "type": 0}
 
 
 def _frames(folder: Path) -> Iterator[Path]:
     return (place for place in folder.iterdir() if place.suffix in {".fit", ".fits"})
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write under a temporary name, then rename: as the firmware does, so that nobody sees half a file."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    temporary.write_bytes(content)
+    os.replace(temporary, path)  # noqa: PTH105 - says better than Path.replace that it is one step

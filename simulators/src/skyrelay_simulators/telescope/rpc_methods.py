@@ -66,7 +66,7 @@ class Method:
     exists: Callable[[Firmware], bool] = lambda _firmware: True
 
 
-def test_connection(_call: Call) -> str:
+def ping(_call: Call) -> str:
     """Answer a ping."""
     return "server connected!"
 
@@ -127,7 +127,8 @@ def get_device_state(call: Call) -> dict[str, Any]:
 
 
 def _device_state(device: Device) -> dict[str, Any]:
-    volume = device.emmc.volume()
+    volume = {"name": "emmc", "state": "mounted", **get_volume(device)}
+    observing = device.observation.busy
     return {
         "device": {
             "name": "ASI AIR imager",
@@ -145,10 +146,10 @@ def _device_state(device: Device) -> dict[str, Any]:
         "storage": {
             "connected_storage": ["emmc"],
             "cur_storage": "emmc",
-            "storage_volume": [{"name": "emmc", "state": "mounted", "totalMB": volume.total_mb, "freeMB": volume.free_mb}],
+            "storage_volume": [volume],
         },
-        "mount": {"move_type": "none", "close": not device.observation.busy, "tracking": device.observation.busy},
-    }  # fmt: skip
+        "mount": {"move_type": "none", "close": not observing, "tracking": observing, "equ_mode": False},
+    }
 
 
 def get_location(device: Device) -> list[float]:
@@ -178,7 +179,12 @@ def iscope_get_app_state(call: Call) -> dict[str, Any]:
 
 def get_disk_volume(call: Call) -> dict[str, int]:
     """Give the eMMC's size and what is free."""
-    volume = call.device.emmc.volume()
+    return get_volume(call.device)
+
+
+def get_volume(device: Device) -> dict[str, int]:
+    """Give the eMMC's size and what is free, in MB."""
+    volume = device.emmc.volume()
     return {"totalMB": volume.total_mb, "freeMB": volume.free_mb}
 
 
@@ -347,7 +353,7 @@ def stop_batch_stack(call: Call) -> int:
 
 METHODS: Mapping[str, Method] = MappingProxyType(
     {
-        "test_connection": Method(test_connection, before_handshake=True),
+        "test_connection": Method(ping, before_handshake=True),
         "scan_iscope": Method(scan_iscope, before_handshake=True),
         "get_verify_str": Method(get_verify_str, before_handshake=True, exists=lambda fw: fw.authenticates),
         "verify_client": Method(verify_client, before_handshake=True, exists=lambda fw: fw.authenticates),

@@ -109,10 +109,11 @@ class _Connection:
             return b""
         method, params = str(request.get("method", "")), request.get("params")
         outcome = self._outcome(method, params)
+        noted = _without_signature(method, params)
         verify = bool(request.get("verify"))
         self._device.journal.note(
-            "rpc", self._session.name, method, params=_without_signature(method, params), code=outcome["code"], verify=verify
-        )  # fmt: skip
+            "rpc", self._session.name, method, params=noted, code=outcome["code"], verify=verify
+        )
         events = self._chatter(method)
         return events + self._envelope(method, outcome, request.get("id"))
 

