@@ -1,0 +1,227 @@
+"""The client of CrowdSky's web API: lists the user's stacks and uploads new ones.
+
+Source: the endpoints' documentation in ``seestarpy`` and what the server is seen to do. Every call
+opens a connection of its own: a call comes once in minutes, and a connection that the server has
+quietly closed meanwhile would look like an answer that was lost.
+"""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+import time
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+import requests
+from pydantic import SecretStr
+from requests.auth import HTTPBasicAuth
+
+from skyrelay.crowdsky.answers import Answer, Reader
+from skyrelay.crowdsky.body import StreamedForm, stack_form
+from skyrelay.crowdsky.errors import (
+    AnswerLost,
+    CredentialsRefused,
+    ServerBroken,
+    Unreachable,
+    UploadInterrupted,
+)
+from skyrelay.crowdsky.stacks import ServerStack, StackUpload, UploadReceipt
+from skyrelay.errors import ConfigurationError, TransientError
+from skyrelay.version import __version__
+
+CONNECT_TIMEOUT_S = 60.0  # in use by the older clients: the server is sometimes slow to accept
+READ_TIMEOUT_S = 300.0  # between bytes: the server checks a whole stack before it answers
+MAX_ANSWER_BYTES = 64 * 1024 * 1024  # some 150,000 rows of my_stacks
+_PIECE_BYTES = 65_536
+
+
+class CrowdSkyClient:
+    """A user's view of a CrowdSky server.
+
+    Parameters
+    ----------
+    base_url
+        ``https://crowdsky.univie.ac.at``, or another server that speaks the same API.
+    username, password
+        The web login's. While either is empty every call raises `CredentialsRefused` unsent.
+    connect_timeout_s, read_timeout_s
+        Seconds to connect, and seconds between two bytes.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``base_url`` is no web address, or ``username`` has a colon (HTTP Basic has no way to
+        send one).
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        username: str,
+        password: SecretStr | str,
+        *,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+        read_timeout_s: float = READ_TIMEOUT_S,
+    ) -> None:
+        self._base_url = _checked_url(base_url)
+        if ":" in username:
+            raise ConfigurationError("crowdsky.username holds a colon, which the login cannot carry")
+        self._username = username
+        self._password = password if isinstance(password, SecretStr) else SecretStr(password)
+        self._timeout_s = (connect_timeout_s, read_timeout_s)
+
+    def __repr__(self) -> str:
+        """Name the server, and nobody."""
+        return f"CrowdSkyClient({self._base_url!r})"
+
+    def list_stacks(self, object_name: str | None = None) -> list[ServerStack]:
+        """List the user's stacks that the server has processed.
+
+        Parameters
+        ----------
+        object_name
+            Only those of this object.
+
+        Raises
+        ------
+        CredentialsRefused
+            If the login is missing or wrong.
+        Unreachable, ServerBusy, ServerBroken
+            If there is no list to be had now. It does not mean that there are no stacks.
+        """
+        params = {} if object_name is None else {"object": object_name}
+        answer = self._exchange("GET", "/api/my_stacks.php", params=params)
+        return [ServerStack.from_row(row) for row in self._reader("CrowdSky's list").rows(answer)]
+
+    def upload_stack(self, upload: StackUpload) -> UploadReceipt:
+        """Send a stack.
+
+        Raises
+        ------
+        CredentialsRefused, QuotaExceeded
+            Whatever is sent next would be refused as well.
+        UploadRefused
+            The server will not have this file.
+        Unreachable, UploadInterrupted, ServerBusy, ServerBroken, StackUnreadable
+            It was not taken; try again. (`ServerBroken.may_be_kept`: look first.)
+        AnswerLost
+            It may have been taken: look before sending it again.
+        skyrelay.fits_header.FitsError
+            Its location shall be left out, but its header cannot be read. Nothing was sent.
+        """
+        with stack_form(upload) as form:
+            answer = self._exchange("POST", "/api/upload_stack.php", form=form)
+        return self._reader(f"upload of {upload.file_name}", sending=True).receipt(answer)
+
+    def _exchange(
+        self,
+        method: str,
+        endpoint: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        form: StreamedForm | None = None,
+    ) -> Answer:
+        auth = self._auth()
+        with requests.Session() as session:
+            session.auth = auth
+            session.headers["User-Agent"] = f"Skyrelay/{__version__}"
+            # A proxy of the environment is honoured, but none can reach our own machine.
+            session.trust_env = not _is_loopback(self._base_url)
+            try:
+                return self._ask(session, method, endpoint, params, form)
+            except requests.RequestException as error:
+                raise self._failure(error, form) from error
+
+    def _ask(
+        self,
+        session: requests.Session,
+        method: str,
+        endpoint: str,
+        params: Mapping[str, str] | None,
+        form: StreamedForm | None,
+    ) -> Answer:
+        with session.request(
+            method,
+            self._base_url + endpoint,
+            params=params,
+            data=form,
+            headers={} if form is None else {"Content-Type": form.content_type},
+            timeout=self._timeout_s,
+            allow_redirects=False,  # the login goes to the server that the user named, nowhere else
+            stream=True,
+        ) as response:
+            return Answer(response.status_code, response.headers, self._read(response))
+
+    def _read(self, response: requests.Response) -> bytes:
+        """Read an answer's body, which may be neither endless nor endlessly slow."""
+        body = bytearray()
+        deadline_s = time.monotonic() + self._timeout_s[1]
+        for piece in response.iter_content(_PIECE_BYTES):
+            body += piece
+            if len(body) > MAX_ANSWER_BYTES:
+                raise ServerBroken(f"CrowdSky's answer is longer than {MAX_ANSWER_BYTES} bytes")
+            if time.monotonic() > deadline_s:
+                raise requests.ReadTimeout
+        return bytes(body)
+
+    def _failure(
+        self, error: requests.RequestException, form: StreamedForm | None
+    ) -> TransientError | AnswerLost:
+        host, why = urlsplit(self._base_url).netloc, _reason(error)
+        if form is None or form.sent == 0 or isinstance(error, requests.ConnectTimeout):
+            return Unreachable(f"CrowdSky at {host} is out of reach: {why}")
+        if not form.all_sent:
+            return UploadInterrupted(
+                f"the connection to {host} broke after {form.sent} of {form.len} bytes: {why}"
+            )
+        return AnswerLost(f"the file was sent to {host}, but its answer never came: {why}")
+
+    def _auth(self) -> HTTPBasicAuth:
+        password = self._password.get_secret_value()
+        if not self._username or not password:
+            raise CredentialsRefused("CrowdSky's user name and password are not set")
+        # As UTF-8 (RFC 7617): requests would write Latin-1, and put the password into its error.
+        return HTTPBasicAuth(self._username.encode(), password.encode())
+
+    def _reader(self, asked: str, *, sending: bool = False) -> Reader:
+        password = self._password.get_secret_value()
+        login = base64.b64encode(f"{self._username}:{password}".encode()).decode()
+        return Reader(asked, sending=sending, secrets=(login, password))
+
+
+def _checked_url(base_url: str) -> str:
+    try:
+        parts = urlsplit(base_url)
+        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ConfigurationError("crowdsky.base_url is no web address: https://… is wanted")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ConfigurationError(
+            "crowdsky.base_url holds more than an address: put the login into its own keys"
+        )
+    return base_url.rstrip("/")
+
+
+def _is_loopback(base_url: str) -> bool:
+    host = urlsplit(base_url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _reason(error: requests.RequestException) -> str:
+    """Say in a few words what went wrong; the library's own text holds addresses in memory."""
+    if isinstance(error, requests.exceptions.SSLError):
+        return "its certificate or encryption is not accepted"
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, requests.Timeout | TimeoutError):
+            return "it took too long"
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    return "it closed the connection"
