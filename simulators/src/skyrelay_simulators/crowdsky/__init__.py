@@ -1,0 +1,12 @@
+"""A CrowdSky server to try things on: a program, and a library for tests.
+
+It speaks the real server's API over HTTP, keeps what it is given, computes chunk keys itself, and
+can be told to fail.
+"""
+
+from skyrelay_simulators.crowdsky.faults import Fault
+from skyrelay_simulators.crowdsky.journal import JournalEntry, ReceivedFile
+from skyrelay_simulators.crowdsky.server import SimulatedCrowdSky, serve
+from skyrelay_simulators.crowdsky.storage import StoredStack
+
+__all__ = ["Fault", "JournalEntry", "ReceivedFile", "SimulatedCrowdSky", "StoredStack", "serve"]
