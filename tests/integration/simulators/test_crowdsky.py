@@ -145,7 +145,7 @@ def test_the_key_comes_from_the_header_and_not_from_the_name(server: SimulatedCr
     name = "CrowdSky_31_M 94_10.0s_IRCUT_20250327.06_HP000001.fit"
 
     answer = post(
-        server, "/api/upload_stack.php", fits_bytes(), name=name, date_obs_start="2025-03-27T01:31:00"
+        server, "/api/upload_stack.php", fits_bytes(), {"date_obs_start": "2025-03-27T01:31:00"}, name=name
     )
 
     assert answer.json()["chunk_key"] == KEY
