@@ -21,6 +21,8 @@ from skyrelay_simulators.telescope.stacked_files import StackedFiles, UnfitFrame
 
 _EXPOSURE = re.compile(r"_(?P<exposure>[0-9]+(?:\.[0-9]+)?s)_")
 _THUMB_WIDTH = 200  # pixels, guessed
+_STAR_SIGMAS = 9.0  # median deviations above the sky from which a pixel belongs to a star
+_STAR_CAP = 60.0  # median deviations; a saturated star must not outweigh all others
 _STACK_CARDS = (
     *("DATE-OBS", "EXPTIME", "EXPOSURE", "RA", "DEC", "OBJECT", "FILTER", "GAIN", "CCD-TEMP", "FOCUSPOS"),
     *("TELESCOP", "INSTRUME", "PROGRAM", "SITELONG", "SITELAT", "EQMODE", "CREATOR", "PRODUCER"),
@@ -35,6 +37,7 @@ class GrowingStack:
         self.count = 0
         self._sum: NDArray[np.uint32] | None = None
         self._header: Header | None = None
+        self._stars: StarProfiles | None = None
         self._first_name = ""
 
     def add(self, path: Path) -> None:
@@ -46,16 +49,17 @@ class GrowingStack:
             If it cannot be read, or has another shape or exposure time than the first one.
         """
         header, pixels = _read_frame(path)
-        if self._sum is None or self._header is None:
+        if self._sum is None or self._header is None or self._stars is None:
             self._begin(path, header, pixels)
         elif pixels.shape != self._sum.shape or header.get("EXPTIME") != self._header.get("EXPTIME"):
             raise UnfitFrameError(f"{path.name} is not of the same kind as {self._first_name}")
         else:
-            self._sum += pixels
+            self._sum += np.roll(pixels, self._stars.shift_to(StarProfiles(pixels)), axis=(0, 1))
         self.count += 1
 
     def _begin(self, path: Path, header: Header, pixels: NDArray[np.uint16]) -> None:
         self._first_name, self._header, self._sum = path.name, header, pixels.astype("u4")
+        self._stars = StarProfiles(pixels)
 
     def save(self, root: Path, folder: str, target: str, saved_local: datetime) -> StackedFiles:
         """Write the stack and its pictures to ``root``/``folder``; never over another file.
@@ -86,6 +90,38 @@ class GrowingStack:
         _write_pictures(place, stem, cube)
         write_whole(place / f"{stem}.fit", _fits_bytes(cube, self._header, self.count))
         return StackedFiles(folder, f"{stem}.fit", f"{stem}_thn.jpg")
+
+
+class StarProfiles:
+    """A frame's bright pixels summed along rows and along columns: enough to see how far it moved.
+
+    Parameters
+    ----------
+    pixels
+        The mosaic, of shape (rows, columns).
+    """
+
+    def __init__(self, pixels: NDArray[np.uint16]) -> None:
+        green = pixels[0::2, 0::2].astype(np.float32)
+        sky = float(np.median(green[::4, ::4]))
+        noise = float(np.median(np.abs(green[::4, ::4] - sky))) + 1.0
+        stars = np.clip(green - (sky + _STAR_SIGMAS * noise), 0.0, _STAR_CAP * noise)
+        self._spectra = [np.fft.rfft(stars.sum(axis=axis)) for axis in (1, 0)]
+        self._lengths = green.shape
+
+    def shift_to(self, other: StarProfiles) -> tuple[int, int]:
+        """Give the rows and columns by which ``other`` must be rolled to lie on this frame.
+
+        Whole mosaic cells, so that colours stay apart; field rotation is not followed.
+        """
+        pairs = zip(self._spectra, other._spectra, self._lengths, strict=True)
+        rows, columns = (_best_shift(mine * theirs.conj(), length) for mine, theirs, length in pairs)
+        return 2 * rows, 2 * columns
+
+
+def _best_shift(cross_spectrum: NDArray[np.complexfloating], length: int) -> int:
+    best = int(np.argmax(np.fft.irfft(cross_spectrum, length)))
+    return best if best <= length // 2 else best - length
 
 
 def exposure_text(frame_name: str) -> str:
@@ -145,8 +181,8 @@ def _write_pictures(place: Path, stem: str, cube: NDArray[np.uint16]) -> None:
 
 def _stretched(cube: NDArray[np.uint16]) -> NDArray[np.uint8]:
     coarse = cube[:, ::8, ::8]  # percentiles need no more than a sixty-fourth of the pixels
-    low, high = np.percentile(coarse, (20.0, 99.7))
-    scaled = (cube.astype(np.float32) - low) * (255.0 / max(high - low, 1.0))
+    low, high = (np.percentile(coarse, share, axis=(1, 2)).reshape(3, 1, 1) for share in (30.0, 99.8))
+    scaled = (cube.astype(np.float32) - low) * (255.0 / np.maximum(high - low, 1.0))
     picture: NDArray[np.uint8] = np.clip(scaled, 0, 255).astype(np.uint8)
     return np.moveaxis(picture, 0, -1).copy()
 
