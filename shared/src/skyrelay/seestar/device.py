@@ -1,0 +1,186 @@
+"""Who a telescope is and what it is doing, read off its own words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from skyrelay.domain.states import TelescopeState
+from skyrelay.seestar.errors import NotATelescope
+from skyrelay.seestar.fields import Fields, JsonValue, as_number
+from skyrelay.seestar.stack_run import StackRun, StackState
+
+FULL_BELOW_MB = 200  # a stack and its pictures take 15 MB; the telescope's own work needs room beside it
+_WORKING = "working"
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceInfo:
+    """Who a telescope is.
+
+    Attributes
+    ----------
+    serial
+        Its identity, ``sn``; the address is DHCP's and changes.
+    model
+        ``Seestar S50``, …; empty when it does not say.
+    firmware_int
+        ``firmware_ver_int``, e.g. 2846; `None` when it does not say.
+    firmware_text
+        ``firmware_ver_string``.
+    clock_local
+        Naive local time of its clock at the moment of asking; `None` when it does not say.
+    zone
+        IANA name of its time zone, if it gives a real one.
+    longitude_deg, latitude_deg
+        Where it stands, somebody's home: never in a ``repr``.
+    """
+
+    serial: str
+    model: str = ""
+    firmware_int: int | None = None
+    firmware_text: str = ""
+    clock_local: datetime | None = None
+    zone: str | None = None
+    longitude_deg: float | None = field(default=None, repr=False)
+    latitude_deg: float | None = field(default=None, repr=False)
+
+    @property
+    def clock_utc(self) -> datetime | None:
+        """Aware UTC time of its clock, as far as its zone is known."""
+        if self.clock_local is None or self.zone is None:
+            return None
+        return self.clock_local.replace(tzinfo=ZoneInfo(self.zone)).astimezone(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class TelescopeStatus:
+    """What a telescope is doing now, as far as we can say.
+
+    Attributes
+    ----------
+    state, reason
+        One of the named states, and why, in words for a person.
+    stage, target
+        What it observes or stacks.
+    percent
+        Of a batch stack under way.
+    battery_percent, charging, temperature_c, free_mb
+        `None` when it does not say.
+    """
+
+    state: TelescopeState
+    reason: str = ""
+    stage: str = ""
+    target: str = ""
+    percent: float | None = None
+    battery_percent: int | None = None
+    charging: bool | None = None
+    temperature_c: float | None = None
+    free_mb: int | None = None
+
+
+def read_device(device_state: JsonValue, clock: JsonValue) -> DeviceInfo:
+    """Read ``get_device_state`` and ``pi_get_time``.
+
+    Raises
+    ------
+    NotATelescope
+        If there is no serial number in it.
+    """
+    state, time = Fields.of(device_state), Fields.of(clock)
+    device = state.inner("device")
+    serial = device.text("sn")
+    if not serial:
+        raise NotATelescope("it answers, but gives no serial number: is it a Seestar?")
+    longitude_deg, latitude_deg = _location(state.members.get("location_lon_lat"))
+    return DeviceInfo(
+        serial=serial,
+        model=device.text("product_model") or "",
+        firmware_int=device.integer("firmware_ver_int"),
+        firmware_text=device.text("firmware_ver_string") or "",
+        clock_local=_clock(time),
+        zone=_zone(time.text("time_zone")),
+        longitude_deg=longitude_deg,
+        latitude_deg=latitude_deg,
+    )
+
+
+def read_status(
+    device_state: JsonValue, volume: JsonValue, view_state: JsonValue, app_state: JsonValue
+) -> TelescopeStatus:
+    """Read ``get_device_state``, ``get_disk_volume``, ``get_view_state`` and ``iscope_get_app_state``."""
+    power = Fields.of(device_state).inner("pi_status")
+    app, free_mb = Fields.of(app_state), Fields.of(volume).integer("freeMB")
+    view, run = Fields.of(view_state).inner("View"), StackRun.parse(app.inner("BatchStack"))
+    state, reason = _state(is_observing(view_state, app_state), run, free_mb)
+    return TelescopeStatus(
+        state=state,
+        reason=reason,
+        stage=view.text("stage") or "",
+        target=view.text("target_name") or "" if state is TelescopeState.OBSERVING else "",
+        percent=run.percent if run.state is StackState.WORKING else None,
+        battery_percent=power.integer("battery_capacity"),
+        charging=_charging(power),
+        temperature_c=power.number("temp"),
+        free_mb=free_mb,
+    )
+
+
+def is_observing(view_state: JsonValue, app_state: JsonValue) -> bool:
+    """Tell whether a view or a plan is working."""
+    app = Fields.of(app_state)
+    parts = (Fields.of(view_state).inner("View"), app.inner("View"), app.inner("ViewPlan"))
+    return any(part.text("state") == _WORKING for part in parts)
+
+
+def _state(observing: bool, run: StackRun, free_mb: int | None) -> tuple[TelescopeState, str]:
+    if observing:
+        return TelescopeState.OBSERVING, "it is observing"
+    if run.state is StackState.WORKING:
+        return TelescopeState.STACKING, "it is stacking"
+    if free_mb is not None and free_mb < FULL_BELOW_MB:
+        return TelescopeState.FULL, f"only {free_mb} MB are free on it"
+    return TelescopeState.READY, "it is idle"
+
+
+def _charging(power: Fields) -> bool | None:
+    online, status = power.members.get("charge_online"), power.text("charger_status")
+    if isinstance(online, bool):
+        return online
+    return None if status is None else status.lower() in {"charging", "full"}
+
+
+def _clock(time: Fields) -> datetime | None:
+    parts = [time.integer(name) for name in ("year", "mon", "day", "hour", "min", "sec")]
+    numbers = [part for part in parts if part is not None]
+    if len(numbers) < len(parts):
+        return None
+    year, month, day, hour, minute, second = numbers
+    try:
+        return datetime(year, month, day, hour, minute, second)  # noqa: DTZ001 - local by definition, see clock_local
+    except (ValueError, OverflowError):
+        return None
+
+
+def _zone(name: str | None) -> str | None:
+    try:
+        return ZoneInfo(name).key if name else None
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: the name of a folder of zones
+        return None
+
+
+def _location(pair: JsonValue) -> tuple[float | None, float | None]:
+    """Read ``[lon, lat]``, in this order."""
+    if not isinstance(pair, list) or len(pair) != 2:
+        return None, None
+    longitude_deg, latitude_deg = as_number(pair[0]), as_number(pair[1])
+    if (
+        longitude_deg is None
+        or latitude_deg is None
+        or abs(longitude_deg) > 360.0
+        or abs(latitude_deg) > 90.0
+    ):
+        return None, None
+    return longitude_deg, latitude_deg
