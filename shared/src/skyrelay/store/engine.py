@@ -81,7 +81,7 @@ def _check_place(file: Path) -> None:
     kind = file_system_of(file.parent)
     if is_network_file_system(kind):
         raise ConfigurationError(
-            f"{file} lies on a network file system ({kind}), where SQLite's locks do not hold and nights get lost: "
+            f"{file} lies on a network file system ({kind}), where SQLite's locks do not hold: "
             "put data_dir on a local disk, or set database_url to a PostgreSQL server"
         )
     file.parent.mkdir(parents=True, exist_ok=True)

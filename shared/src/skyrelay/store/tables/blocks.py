@@ -56,5 +56,6 @@ class Block(Base):
     # What a start was about to do, recorded before it: {"files": […], "outputs_before": […], "fence": n}
     intent: Mapped[dict[str, Any] | None]
     started_at: Mapped[datetime | None]
+    frames_changed_at: Mapped[datetime | None]  # when a frame was last added to it
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]

@@ -46,3 +46,4 @@ class Frame(Base):
     seen_at: Mapped[datetime]
     inventoried_at: Mapped[datetime | None]  # start of the last inventory that found it on the telescope
     block_id: Mapped[int | None] = mapped_column(ForeignKey("blocks.id"))
+    stack_id: Mapped[int | None] = mapped_column(ForeignKey("stacks.id"))  # the stack that was made of it

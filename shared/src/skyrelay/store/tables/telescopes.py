@@ -42,6 +42,7 @@ class Telescope(Base):
     last_seen_at: Mapped[datetime | None]
     idle_since: Mapped[datetime | None]
     battery_percent: Mapped[int | None]
+    charging: Mapped[bool | None]
     free_mb: Mapped[int | None]
 
     inventory_started_at: Mapped[datetime | None]  # of the last inventory that was completed

@@ -1,0 +1,325 @@
+"""Have a telescope stack one block: start it or adopt it, watch it, book what it yields.
+
+Every step that counts is a transaction that trips over a lost lease. What the telescope is about to
+be told is recorded before it is told, so that whoever comes next knows what an unfinished run was.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from skyrelay.domain.light_frame import target_of_folder
+from skyrelay.domain.states import BlockState, FrameState, TelescopeState
+from skyrelay.errors import AmbiguousError, PermanentError, RefusedByRule, SkyrelayError, TransientError
+from skyrelay.queue.tasks import StackMessage, TaskName
+from skyrelay.seestar.deadline import Deadline
+from skyrelay.seestar.errors import FileMissing, StackingAlready, Unreachable
+from skyrelay.seestar.stack_run import StackRun, StackSetting, StackState
+from skyrelay.seestar.telescope import Telescope as Seestar
+from skyrelay.service import utc_now
+from skyrelay.store.holding import HeldLease, held
+from skyrelay.store.leases import LeaseLost
+from skyrelay.store.tables import Block, Frame, Telescope
+from skyrelay.store.transitions import StaleState, move_block
+from skyrelay_stacker.booking import book_stack, files_given, find_output
+from skyrelay_stacker.looking import address_of, record_failure, record_status, with_clock
+from skyrelay_stacker.reconciling import reconcile_telescope, why_not_now
+from skyrelay_stacker.recording import ACTOR
+from skyrelay_stacker.renaming import rename_stack
+from skyrelay_stacker.workshop import Workshop
+
+_log = structlog.stdlib.get_logger(__name__)
+_WATCH = timedelta(minutes=10)  # then the task returns, well before its message would come again
+_A_START = timedelta(seconds=20)  # what must be left of the lease to clear, configure and start
+_A_STOP = timedelta(seconds=10)
+_GLANCE_EVERY = timedelta(seconds=3)  # how soon a stack makes way for an observation
+_RETRY_AFTER = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 240))
+
+
+class StackFailed(SkyrelayError):  # noqa: N818 - the state it leads to
+    """The telescope gave a block's stack up."""
+
+    def __init__(self, reason: str, *, is_lasting: bool) -> None:
+        super().__init__(reason)
+        self.is_lasting = is_lasting
+
+
+def stack_block(workshop: Workshop, block_id: int) -> None:
+    """Take a block as far as it goes now; whoever is nudged next goes on from there."""
+    with workshop.store.read() as session:
+        block = session.get(Block, block_id)
+        row = session.get(Telescope, block.telescope_id) if block else None
+    if block is None or row is None or block.state not in {BlockState.READY, BlockState.STACKING}:
+        return
+    bound = {"telescope": row.name, "block": block.id, "target": block.target}
+    with (
+        structlog.contextvars.bound_contextvars(**bound),
+        held(workshop.store, row.id, workshop.holder) as lease,
+    ):
+        if lease is None:
+            return
+        try:
+            with Seestar(address_of(row)) as seestar:
+                _Drive(workshop, block_id, row.id, seestar, lease).run()
+        except (LeaseLost, StaleState) as error:
+            _log.warning("left to another worker", problem=str(error))
+            return
+        except Unreachable as error:
+            _note_absence(workshop, row.id, error)
+            return
+    reconcile_telescope(workshop, row.id)
+
+
+def _note_absence(workshop: Workshop, telescope_id: int, error: SkyrelayError) -> None:
+    """Nothing is decided about a run that we cannot see: it is looked for when the telescope answers."""
+    _log.warning("the telescope went away", problem=str(error))
+    now = utc_now()
+    with workshop.store.write() as session:
+        telescope = session.get_one(Telescope, telescope_id)
+        record_failure(telescope, error, now)
+        telescope.next_look_at = now + timedelta(seconds=workshop.settings.scheduler.reconcile_s)
+
+
+class _Drive:
+    """One worker's turn at one block, under one lease, over one connection."""
+
+    def __init__(
+        self, workshop: Workshop, block_id: int, telescope_id: int, seestar: Seestar, lease: HeldLease
+    ) -> None:
+        self._workshop = workshop
+        self._block_id = block_id
+        self._telescope_id = telescope_id
+        self._seestar = seestar
+        self._lease = lease
+        self._next_glance = Deadline.after(_GLANCE_EVERY)
+
+    def run(self) -> None:
+        """Start the block, or take up the run that was begun; watch it; book its stack."""
+        block = self._read_block()
+        try:
+            if block.state == BlockState.READY and not self._start(block):
+                return
+            run = self._run_of(self._read_block())
+            if run is not None:
+                self._conclude(self._watch(run))
+        except StackFailed as error:
+            self._give_up(error)
+        except RefusedByRule as error:
+            if isinstance(error, LeaseLost):
+                raise
+            self._back_to_ready(str(error))
+
+    # -- starting ---------------------------------------------------------------------------------
+
+    def _start(self, block: Block) -> bool:
+        """Record the intent, then tell the telescope; give whether a run may be under way now."""
+        if self._why_not() is not None:
+            return False
+        before = self._outputs_before(block)
+        files = self._take_up(block, sorted(before))
+        self._lease.check(_A_START)
+        try:
+            self._seestar.start_stack(block.folder, files, deadline=Deadline.after(_A_START))
+        except AmbiguousError as error:
+            _log.warning("the telescope did not say whether it began; it is looked at", problem=str(error))
+        except PermanentError as error:
+            raise StackFailed(str(error), is_lasting=True) from error
+        except TransientError as error:
+            if isinstance(error, Unreachable):
+                raise
+            raise StackFailed(str(error), is_lasting=False) from error
+        return True
+
+    def _outputs_before(self, block: Block) -> frozenset[str]:
+        try:
+            return self._seestar.list_folder(target_of_folder(block.folder)).names
+        except FileMissing:  # the target's first stack makes its folder
+            return frozenset()
+
+    def _why_not(self) -> str | None:
+        """Ask the telescope itself whether it may begin now, and record its answer."""
+        now = utc_now()
+        device = self._seestar.identify()
+        status = with_clock(self._seestar.state(), device, now)
+        with self._workshop.store.write() as session:
+            telescope = session.get_one(Telescope, self._telescope_id)
+            if device.serial != telescope.serial:
+                telescope.next_look_at = now
+                return f"another telescope ({device.serial}) answers at its address"
+            record_status(telescope, status, now)
+            return why_not_now(telescope, self._workshop.settings.stacking, now)
+
+    def _take_up(self, block: Block, outputs_before: list[str]) -> list[str]:
+        """Move the block to `stacking` with what is about to be told; give the frames' names."""
+        with self._workshop.store.write() as session:
+            self._lease.check_write(session)
+            block = session.get_one(Block, block.id)
+            files = _file_names(session, block)
+            intent = {"files": files, "outputs_before": outputs_before, "fence": self._lease.lease.fence}
+            move_block(
+                session,
+                block,
+                BlockState.STACKING,
+                now=utc_now(),
+                actor=ACTOR,
+                reason=f"the telescope is to stack {len(files)} frames",
+                detail=intent,
+                intent=intent,
+                attempts=block.attempts + 1,
+                started_at=utc_now(),
+                percent=0.0,
+            )
+        return files
+
+    # -- watching ---------------------------------------------------------------------------------
+
+    def _run_of(self, block: Block) -> StackRun | None:
+        """Give this block's run, under way or over; `None` (and back to ready) where there is none."""
+        run = self._seestar.stack_progress()
+        if run.state is StackState.NONE or not self._is_ours(block):
+            if find_output(self._seestar, block, run) is not None:
+                return replace(run, state=StackState.COMPLETE)
+            self._back_to_ready("the telescope no longer knows of this run; it is to be started again")
+            return None
+        return run
+
+    def _is_ours(self, block: Block) -> bool:
+        """Tell whether the telescope's setting is what the recorded intent says."""
+        setting = self._seestar.stack_files_now()
+        # A firmware that does not say is taken at our own word; the output is checked in any case.
+        return setting is None or setting.file_names == set(files_given(block))
+
+    def _watch(self, run: StackRun) -> StackRun | None:
+        """Follow the run to its end; `None` when it goes on without us."""
+        if run.state is not StackState.WORKING:
+            return run
+        block = self._read_block()
+        left = self._time_left(block)
+        if left <= timedelta(0):
+            self._stop("it took longer than stacking.max_wait_sec")
+        final = self._seestar.wait_for_stack(
+            Deadline.after(min(left, _WATCH)),
+            on_progress=self._note_progress,
+            should_stop=self._should_return,
+        )
+        if final.state is StackState.WORKING and self._is_observing():
+            self._stop("an observation began", failed=False)
+        return None if final.state is StackState.WORKING else final
+
+    def _time_left(self, block: Block) -> timedelta:
+        limit = timedelta(seconds=self._workshop.settings.stacking.max_wait_sec)
+        return limit - (utc_now() - (block.started_at or utc_now()))
+
+    def _should_return(self) -> bool:
+        self._lease.check()
+        if self._workshop.shutting_down.is_set():
+            return True
+        if self._next_glance.passed:
+            self._next_glance = Deadline.after(_GLANCE_EVERY)
+            return self._is_observing()
+        return False
+
+    def _is_observing(self) -> bool:
+        return self._seestar.state().state is TelescopeState.OBSERVING
+
+    def _note_progress(self, run: StackRun) -> None:
+        with self._workshop.store.write() as session:
+            self._lease.check_write(session)
+            session.get_one(Block, self._block_id).percent = run.percent
+
+    def _stop(self, reason: str, *, failed: bool = True) -> None:
+        """Stop the run: one that is left would refuse every later start."""
+        self._lease.check(_A_STOP)
+        ours = self._setting()
+        self._seestar.stop_stack(ours, deadline=Deadline.after(_A_STOP / 2))
+        self._seestar.clear_stack(ours, deadline=Deadline.after(_A_STOP / 2))
+        if failed:
+            raise StackFailed(reason, is_lasting=False)
+        raise RefusedByRule(f"stopped, because {reason}")
+
+    # -- concluding -------------------------------------------------------------------------------
+
+    def _conclude(self, run: StackRun | None) -> None:
+        if run is None:
+            return
+        if run.state in {StackState.FAIL, StackState.CANCEL}:
+            self._clear()
+            raise StackFailed(
+                run.error or f"the telescope reports {run.state}", is_lasting=run.is_lasting_failure
+            )
+        stack = book_stack(self._workshop, self._block_id, self._seestar, self._lease, run)
+        if stack is None:
+            raise StackFailed("the telescope reports success, but its stack is not there", is_lasting=False)
+        rename_stack(self._workshop, stack, self._seestar, self._lease)
+        self._clear()
+        self._workshop.nudge(TaskName.FETCH_STACK, StackMessage(stack_id=stack.id))
+
+    def _clear(self) -> None:
+        """Clear the last result, best effort: the next start clears first in any case."""
+        try:
+            self._lease.check(_A_STOP)
+            self._seestar.clear_stack(self._setting(), deadline=Deadline.after(_A_STOP))
+        except (TransientError, AmbiguousError, StackingAlready) as error:
+            _log.info("the last result was not cleared", problem=str(error))
+
+    def _setting(self) -> StackSetting:
+        block = self._read_block()
+        return StackSetting.of(block.folder, files_given(block))
+
+    def _back_to_ready(self, reason: str) -> None:
+        with self._workshop.store.write() as session:
+            self._lease.check_write(session)
+            block = session.get_one(Block, self._block_id)
+            if block.state == BlockState.STACKING:
+                now = utc_now()
+                later = next_attempt(min(block.attempts, len(_RETRY_AFTER)), now)
+                move_block(
+                    session,
+                    block,
+                    BlockState.READY,
+                    now=now,
+                    actor=ACTOR,
+                    reason=reason,
+                    next_attempt_at=later,
+                    percent=None,
+                )
+
+    def _give_up(self, error: StackFailed) -> None:
+        now = utc_now()
+        with self._workshop.store.write() as session:
+            self._lease.check_write(session)
+            block = session.get_one(Block, self._block_id)
+            next_try = None if error.is_lasting else next_attempt(block.attempts, now)
+            move_block(
+                session,
+                block,
+                BlockState.FAILED,
+                now=now,
+                actor=ACTOR,
+                reason=str(error),
+                next_attempt_at=next_try,
+                needs_you=next_try is None,
+                percent=None,
+            )
+
+    def _read_block(self) -> Block:
+        with self._workshop.store.read() as session:
+            return session.get_one(Block, self._block_id)
+
+
+def next_attempt(attempts: int, now: datetime) -> datetime | None:
+    """Give the time of the next try after so many; `None` when a person has to look."""
+    return now + _RETRY_AFTER[attempts - 1] if 0 < attempts <= len(_RETRY_AFTER) else None
+
+
+def _file_names(session: Session, block: Block) -> list[str]:
+    """Give the names of a block's frames that lie on the telescope, in the order of their exposure."""
+    frames = select(Frame.file_name).where(
+        Frame.block_id == block.id, Frame.folder == block.folder, Frame.state == FrameState.OK
+    )
+    return list(session.scalars(frames.order_by(Frame.start_at, Frame.file_name)))

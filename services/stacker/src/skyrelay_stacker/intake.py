@@ -1,0 +1,69 @@
+"""The intake: reads the frame stream, records each event, acknowledges after the commit."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+
+import structlog
+from redis.exceptions import RedisError
+from sqlalchemy.exc import OperationalError
+
+from skyrelay.queue.beats import BEAT_EVERY, beat
+from skyrelay.queue.connection import connect_redis
+from skyrelay.queue.frame_stream import Intake, Received
+from skyrelay.service import stop_on_signals, utc_now
+from skyrelay.settings import Settings
+from skyrelay.store.engine import Store
+from skyrelay.store.opening import open_store
+from skyrelay_stacker.taking_in import take_in
+
+_log = structlog.stdlib.get_logger(__name__)
+_BATCH = 500  # one transaction; well under a tenth of a second
+_WAIT_MS = 1000
+_RETRY_S = 2.0
+
+
+def main(settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT."""
+    stop = stop_on_signals()
+    store = open_store(settings, stop)
+    if store is not None:
+        run(settings, store, stop)
+        store.close()
+    return 0
+
+
+def run(settings: Settings, store: Store, stop: threading.Event) -> None:
+    """Take events in until ``stop`` is set. Redis or the database being away loses nothing."""
+    redis = connect_redis(settings.redis)
+    intake = Intake(redis, f"{socket.gethostname()}:{os.getpid()}")
+    is_away, last_beat, recorded = False, utc_now() - BEAT_EVERY, 0
+    while not stop.is_set():
+        try:
+            received = intake.receive(_BATCH, _WAIT_MS)
+            recorded += _record(store, received, settings)
+            intake.acknowledge(received)
+            if utc_now() - last_beat >= BEAT_EVERY:
+                last_beat = utc_now()
+                beat(redis, "intake", last_beat, state="working", recorded=recorded, backlog=intake.backlog())
+            is_away = False
+        except (RedisError, OperationalError) as error:
+            # What was received and not acknowledged is received again: recording twice is a no-op.
+            if not is_away:
+                _log.warning("Redis or the database is away; waiting for it", problem=str(error))
+            is_away = True
+            stop.wait(_RETRY_S)
+    redis.close()
+
+
+def _record(store: Store, received: list[Received], settings: Settings) -> int:
+    for entry in received:
+        if entry.problem is not None:
+            _log.warning("an entry of the stream is left alone", entry=entry.entry_id, problem=entry.problem)
+    events = [entry.event for entry in received if entry.event is not None]
+    if not events:
+        return 0
+    with store.write() as session:
+        return take_in(session, events, settings, utc_now())

@@ -1,0 +1,163 @@
+"""Look at a telescope: who it is and what it does; when it is not observing, what lies on it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import structlog
+from sqlalchemy import exists, select
+from sqlalchemy.orm import Session
+
+from skyrelay.domain.states import BlockState, TelescopeState
+from skyrelay.errors import SkyrelayError, TransientError
+from skyrelay.seestar.device import DeviceInfo, TelescopeStatus
+from skyrelay.seestar.errors import KeyMissing, KeyRefused, Unreachable
+from skyrelay.seestar.telescope import Telescope as Seestar
+from skyrelay.seestar.telescope import TelescopeAddress
+from skyrelay.service import utc_now
+from skyrelay.store.holding import HeldLease, held
+from skyrelay.store.leases import LeaseLost
+from skyrelay.store.tables import Block, Telescope
+from skyrelay.store.telescopes import adopt_serial
+from skyrelay_stacker.inventory import take_inventory
+from skyrelay_stacker.reconciling import reconcile_telescope
+from skyrelay_stacker.renaming import rename_what_waits
+from skyrelay_stacker.workshop import Workshop
+
+_log = structlog.stdlib.get_logger(__name__)
+_CLOCK_TOLERANCE = timedelta(seconds=60)
+# Idle means: no view and no plan working. A stack that is running is no observation.
+_IDLE = frozenset({TelescopeState.READY, TelescopeState.STACKING, TelescopeState.FULL})
+_NOT_DISTURBED = frozenset({TelescopeState.READY, TelescopeState.FULL, TelescopeState.CLOCK_WRONG})
+
+
+def look_at_telescope(workshop: Workshop, telescope_id: int) -> None:
+    """Bring the telescope's row, its frames and its blocks up to date, then nudge what is next."""
+    with held(workshop.store, telescope_id, workshop.holder) as lease:
+        if lease is None:
+            return
+        with workshop.store.read() as session:
+            row = session.get(Telescope, telescope_id)
+        if row is None or row.host is None:
+            return
+        with structlog.contextvars.bound_contextvars(telescope=row.name):
+            _look(workshop, row, lease)
+    reconcile_telescope(workshop, telescope_id)
+
+
+def address_of(row: Telescope) -> TelescopeAddress:
+    """Give the address under which a telescope's row says that it answers."""
+    if row.host is None:
+        raise TransientError(f"no address is known for {row.name}")
+    return TelescopeAddress(
+        name=row.name,
+        host=row.host,
+        rpc_port=row.rpc_port,
+        http_port=row.http_port,
+        smb_port=row.smb_port,
+        smb_share=row.smb_share,
+        key_path=Path(row.key_path) if row.key_path else None,
+    )
+
+
+def record_status(row: Telescope, status: TelescopeStatus, now: datetime) -> None:
+    """Write what a telescope is doing into its row."""
+    if row.state != status.state:
+        row.state_since = now
+    row.state, row.state_reason, row.last_seen_at = status.state, status.reason, now
+    row.battery_percent, row.charging, row.free_mb = status.battery_percent, status.charging, status.free_mb
+    if status.state not in _IDLE:
+        row.idle_since = None
+    elif row.idle_since is None:
+        row.idle_since = now
+
+
+def record_failure(row: Telescope, error: SkyrelayError, now: datetime) -> None:
+    """Write down why a telescope could not be asked, in a state of its own for each reason."""
+    state = _state_of(error)
+    if state is None:
+        row.inventory_error = str(error)
+        return
+    if row.state != state:
+        row.state, row.state_since = state, now
+    row.state_reason, row.idle_since = str(error), None
+
+
+def _look(workshop: Workshop, row: Telescope, lease: HeldLease) -> None:
+    try:
+        with Seestar(address_of(row)) as seestar:
+            if _greet(workshop, row.id, seestar):
+                lease.check()
+                take_inventory(workshop, row.id, seestar, lease)
+                rename_what_waits(workshop, row.id, seestar, lease)
+    except LeaseLost as error:
+        _log.warning("left to another worker", problem=str(error))
+    except SkyrelayError as error:
+        _log.warning("the telescope could not be asked", problem=str(error))
+        with workshop.store.write() as session:
+            failed = session.get_one(Telescope, row.id)
+            record_failure(failed, error, utc_now())
+            failed.next_look_at = utc_now() + _between_looks(workshop)
+
+
+def _greet(workshop: Workshop, telescope_id: int, seestar: Seestar) -> bool:
+    """Record who answers and what it is doing; tell whether an inventory is due and welcome."""
+    device = seestar.identify()
+    status = seestar.state()
+    now = utc_now()
+    status = with_clock(status, device, now)
+    with workshop.store.write() as session:
+        meant = session.get_one(Telescope, telescope_id)
+        found = adopt_serial(session, meant, device.serial, now)
+        found.model, found.firmware_int, found.firmware = (
+            device.model,
+            device.firmware_int,
+            device.firmware_text,
+        )
+        record_status(found, status, now)
+        found.next_look_at = now + _between_looks(workshop)
+        # Under a lease on another row than the telescope's own nothing more is done; its own look comes next.
+        return found.id == telescope_id and _wants_inventory(session, found, workshop, now)
+
+
+def with_clock(status: TelescopeStatus, device: DeviceInfo, now: datetime) -> TelescopeStatus:
+    """Say ``clock wrong`` where the telescope's clock and this server's are more than a minute apart."""
+    if device.clock_local is None or device.zone is None:
+        return status
+    zone = ZoneInfo(device.zone)
+    # When the clocks go back an hour comes twice: the telescope means the one that is now.
+    readings = [device.clock_local.replace(tzinfo=zone, fold=fold) for fold in (0, 1)]
+    apart = min(abs(reading - now) for reading in readings)
+    if apart <= _CLOCK_TOLERANCE:
+        return status
+    reason = (
+        f"its clock says {device.clock_local:%Y-%m-%d %H:%M:%S} ({device.zone}), this server's "
+        f"{now.astimezone(zone):%Y-%m-%d %H:%M:%S}: one of them is wrong; nothing is stacked until they agree"
+    )
+    return replace(status, state=TelescopeState.CLOCK_WRONG, reason=reason)
+
+
+def _wants_inventory(session: Session, row: Telescope, workshop: Workshop, now: datetime) -> bool:
+    """An inventory waits for nothing but disturbs nobody; collecting blocks cannot do without one."""
+    if row.state not in _NOT_DISTURBED:
+        return False
+    every = timedelta(seconds=workshop.settings.scheduler.inventory_s)
+    if row.inventory_started_at is None or now - row.inventory_started_at >= every:
+        return True
+    collecting = exists().where(Block.telescope_id == row.id, Block.state == BlockState.COLLECTING)
+    return bool(session.scalar(select(collecting)))
+
+
+def _state_of(error: SkyrelayError) -> TelescopeState | None:
+    if isinstance(error, KeyMissing):
+        return TelescopeState.KEY_MISSING
+    if isinstance(error, KeyRefused):
+        return TelescopeState.KEY_REFUSED
+    return TelescopeState.UNREACHABLE if isinstance(error, Unreachable) else None
+
+
+def _between_looks(workshop: Workshop) -> timedelta:
+    return timedelta(seconds=workshop.settings.scheduler.reconcile_s)

@@ -1,0 +1,133 @@
+"""Decide what becomes of each block once an inventory has shown all of its frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from fnmatch import fnmatchcase
+
+from sqlalchemy import or_, select
+from sqlalchemy.orm import Session
+
+from skyrelay.domain.block import BlockKey, too_short
+from skyrelay.domain.coverage import covers
+from skyrelay.domain.light_frame import target_of_folder
+from skyrelay.domain.stack_name import CrowdSkyLegacyName, CrowdSkyName, parse_stack_name
+from skyrelay.domain.states import BlockState
+from skyrelay.settings import StackingSettings
+from skyrelay.store.tables import Block, Stack, Telescope
+from skyrelay.store.transitions import move_block
+from skyrelay_stacker.recording import ACTOR
+
+StacksByFolder = dict[str, frozenset[str]]
+
+
+def settle_blocks(
+    session: Session,
+    telescope: Telescope,
+    stacks_by_folder: StacksByFolder,
+    stacking: StackingSettings,
+    now: datetime,
+) -> None:
+    """Take each collecting block of which nothing more can come one step on.
+
+    Parameters
+    ----------
+    session
+        A writing session, the one in which the inventory was recorded.
+    telescope
+        Not observing; ``inventory_started_at`` is when that inventory began.
+    stacks_by_folder
+        File names in the folders of stacks, as the inventory saw them.
+    """
+    begun = telescope.inventory_started_at
+    if begun is None:
+        return
+    latest_start = begun - timedelta(seconds=stacking.grace_s)
+    due = select(Block).where(
+        Block.telescope_id == telescope.id,
+        Block.state == BlockState.COLLECTING,
+        Block.start_at <= latest_start,
+    )
+    for block in session.scalars(due).all():
+        if key_of(block).end <= latest_start:
+            _settle(session, block, stacks_by_folder, stacking, now)
+
+
+def key_of(block: Block) -> BlockKey:
+    """Give the key of a block's row."""
+    return BlockKey(block.start_at, block.target, block.exposure, block.filter, block.minutes)
+
+
+def retry_failed(session: Session, now: datetime) -> None:
+    """Make failed blocks ready again whose next try is due."""
+    due = select(Block).where(
+        Block.state == BlockState.FAILED, Block.needs_you.is_(False), Block.next_attempt_at <= now
+    )
+    for block in session.scalars(due).all():
+        move_block(session, block, BlockState.READY, now=now, actor=ACTOR, reason="to be tried again")
+
+
+def next_block_of(
+    session: Session, telescope: Telescope, stacking: StackingSettings, now: datetime
+) -> Block | None:
+    """Give the block that the telescope should work on now: the one under way, else the oldest ready one."""
+    under_way = session.scalar(
+        select(Block).where(Block.telescope_id == telescope.id, Block.state == BlockState.STACKING)
+    )
+    if under_way is not None:
+        return under_way
+    ready = select(Block).where(
+        Block.telescope_id == telescope.id,
+        Block.state == BlockState.READY,
+        or_(Block.next_attempt_at.is_(None), Block.next_attempt_at <= now),
+    )
+    if stacking.when == "manual":
+        ready = ready.where(Block.requested.is_(True))
+    return session.scalar(ready.order_by(Block.start_at, Block.id).limit(1))
+
+
+def _settle(
+    session: Session,
+    block: Block,
+    stacks_by_folder: StacksByFolder,
+    stacking: StackingSettings,
+    now: datetime,
+) -> None:
+    covering = _covering_stack(session, block, stacks_by_folder)
+    why_not = _why_not(block, stacking)
+    if covering is not None:
+        to, reason = BlockState.COVERED, f"{covering} lies on the telescope already"
+    elif why_not is not None:
+        to, reason = BlockState.SKIPPED, why_not
+    else:
+        to, reason = BlockState.READY, f"all of its {block.frame_count} frames are on the telescope"
+    move_block(session, block, to, now=now, actor=ACTOR, reason=reason)
+
+
+def _why_not(block: Block, stacking: StackingSettings) -> str | None:
+    pattern = next((pattern for pattern in stacking.exclude if fnmatchcase(block.target, pattern)), None)
+    if pattern is not None and not block.requested:
+        return f"stacking.exclude leaves out {pattern!r}"
+    least = 0.0 if block.requested else stacking.min_exptime
+    if block.frame_count == 0:
+        return "none of its frames is on the telescope"
+    return too_short([block.exposure_s] * block.frame_count, least)
+
+
+def _covering_stack(session: Session, block: Block, stacks_by_folder: StacksByFolder) -> str | None:
+    key, offset = key_of(block), timedelta(minutes=block.utc_offset_min)
+    names = stacks_by_folder.get(target_of_folder(block.folder), frozenset())
+    found = [name for name in names if _covers(name, key, offset)]
+    ours = set(session.scalars(select(Stack.crowdsky_name).where(Stack.telescope_id == block.telescope_id)))
+    return next(iter(sorted(set(found) - ours)), None)
+
+
+def _covers(file_name: str, key: BlockKey, offset: timedelta) -> bool:
+    name = parse_stack_name(file_name)
+    return isinstance(name, CrowdSkyName | CrowdSkyLegacyName) and covers(name, key, offset)
+
+
+def stack_folders(sub_folders: Iterable[str]) -> list[str]:
+    """Give the folders in which the stacks of those sub-frame folders lie."""
+    return sorted({target_of_folder(folder) for folder in sub_folders})

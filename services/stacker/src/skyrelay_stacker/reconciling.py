@@ -1,0 +1,74 @@
+"""Find what is due and say so. Events make things quick; this makes them certain."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from skyrelay.domain.states import BlockState, TelescopeState
+from skyrelay.queue.tasks import BlockMessage, Message, TaskName, TelescopeMessage
+from skyrelay.service import utc_now
+from skyrelay.settings import StackingSettings
+from skyrelay.store.tables import Telescope
+from skyrelay_stacker.planning import next_block_of, retry_failed
+from skyrelay_stacker.workshop import Workshop
+
+Nudge = tuple[TaskName, Message]
+
+
+def reconcile(workshop: Workshop) -> None:
+    """Nudge each telescope's next piece of work; nothing happens before the set-up is done."""
+    if workshop.settings.setup != "done":
+        return
+    now = utc_now()
+    with workshop.store.write() as session:
+        retry_failed(session, now)
+        telescopes = session.scalars(select(Telescope)).all()
+        nudges = [due_work(session, telescope, workshop.settings.stacking, now) for telescope in telescopes]
+    for due in nudges:
+        if due is not None:
+            workshop.nudge(*due)
+
+
+def reconcile_telescope(workshop: Workshop, telescope_id: int) -> None:
+    """Nudge what is next on one telescope, so that a night's blocks follow each other at once."""
+    with workshop.store.read() as session:
+        telescope = session.get(Telescope, telescope_id)
+        due = telescope and due_work(session, telescope, workshop.settings.stacking, utc_now())
+    if due:
+        workshop.nudge(*due)
+
+
+def due_work(
+    session: Session, telescope: Telescope, stacking: StackingSettings, now: datetime
+) -> Nudge | None:
+    """Say what is to be done on a telescope now: look at it, stack a block, or nothing."""
+    if telescope.host is None or _is_held(telescope, now):
+        return None
+    block = next_block_of(session, telescope, stacking, now)
+    if block is not None and (
+        block.state == BlockState.STACKING or why_not_now(telescope, stacking, now) is None
+    ):
+        return TaskName.STACK_BLOCK, BlockMessage(block_id=block.id)
+    if telescope.next_look_at is None or telescope.next_look_at <= now:
+        return TaskName.LOOK_AT_TELESCOPE, TelescopeMessage(telescope_id=telescope.id)
+    return None
+
+
+def why_not_now(telescope: Telescope, stacking: StackingSettings, now: datetime) -> str | None:
+    """Say why a telescope must not begin a stack now; `None` when it may."""
+    if telescope.state != TelescopeState.READY:
+        return f"{telescope.name} is {telescope.state}: {telescope.state_reason}"
+    idle_for = now - telescope.idle_since if telescope.idle_since else timedelta(0)
+    if idle_for < timedelta(seconds=stacking.idle_s):
+        return f"{telescope.name} has been idle for {idle_for.total_seconds():.0f} s of {stacking.idle_s:g} s"
+    battery = telescope.battery_percent
+    if battery is not None and battery < stacking.min_battery and not telescope.charging:
+        return f"the battery of {telescope.name} is at {battery} %, below stacking.min_battery"
+    return None
+
+
+def _is_held(telescope: Telescope, now: datetime) -> bool:
+    return telescope.lease_until is not None and telescope.lease_until > now

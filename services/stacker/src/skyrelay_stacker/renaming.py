@@ -1,0 +1,69 @@
+"""Give stacks their CrowdSky names on the telescope, now or when its share answers again."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import select
+
+from skyrelay.errors import SkyrelayError
+from skyrelay.seestar.telescope import Telescope as Seestar
+from skyrelay.service import utc_now
+from skyrelay.store.holding import HeldLease
+from skyrelay.store.tables import Stack
+from skyrelay.store.transitions import audit
+from skyrelay_stacker.recording import ACTOR
+from skyrelay_stacker.workshop import Workshop
+
+_log = structlog.stdlib.get_logger(__name__)
+_A_RENAME = timedelta(seconds=15)  # what must be left of the lease to begin one
+_GIVE_UP_AFTER = timedelta(days=14)  # by then its owner has moved or deleted it
+
+
+def rename_what_waits(workshop: Workshop, telescope_id: int, seestar: Seestar, lease: HeldLease) -> None:
+    """Rename each stack of the telescope that still has its own name."""
+    with workshop.store.read() as session:
+        waiting = session.scalars(
+            select(Stack).where(
+                Stack.telescope_id == telescope_id,
+                Stack.renamed_at.is_(None),
+                Stack.created_at > utc_now() - _GIVE_UP_AFTER,
+            )
+        ).all()
+    for stack in waiting:
+        rename_stack(workshop, stack, seestar, lease)
+
+
+def rename_stack(workshop: Workshop, stack: Stack, seestar: Seestar, lease: HeldLease) -> None:
+    """Rename a stack and its pictures; what does not work is remembered and tried again at the next look."""
+    lease.check(_A_RENAME)
+    try:
+        if not _has_its_name(stack, seestar):
+            seestar.rename(stack.folder, stack.original_name, stack.crowdsky_name)
+    except SkyrelayError as error:
+        _log.warning("a stack keeps its own name for now", stack=stack.crowdsky_name, problem=str(error))
+        _record(workshop, stack.id, None, str(error))
+    else:
+        _record(workshop, stack.id, utc_now(), None)
+
+
+def _has_its_name(stack: Stack, seestar: Seestar) -> bool:
+    """Tell whether an earlier rename was carried out though its answer, or we, got lost."""
+    names = seestar.list_folder(stack.folder).names
+    return stack.crowdsky_name in names and stack.original_name not in names
+
+
+def _record(workshop: Workshop, stack_id: int, renamed_at: datetime | None, problem: str | None) -> None:
+    with workshop.store.write() as session:
+        stack = session.get_one(Stack, stack_id)
+        stack.renamed_at, stack.rename_error = renamed_at, problem
+        if renamed_at is not None:
+            audit(
+                session,
+                now=renamed_at,
+                actor=ACTOR,
+                subject=("stack", stack_id),
+                event="renamed",
+                reason=f"{stack.original_name} is {stack.crowdsky_name} now",
+            )

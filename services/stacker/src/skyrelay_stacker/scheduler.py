@@ -1,0 +1,84 @@
+"""The scheduler (Celery beat): ticks, and never works itself."""
+
+from __future__ import annotations
+
+import signal
+from datetime import timedelta
+from types import FrameType
+
+import structlog
+from celery.beat import Scheduler, Service
+from redis import Redis
+from redis.exceptions import RedisError
+
+from skyrelay.queue.beats import BEAT_EVERY, CANARY_EVERY, beat
+from skyrelay.queue.celery_app import build_celery, keep_our_logs
+from skyrelay.queue.connection import connect_redis
+from skyrelay.queue.tasks import Nothing, TaskName
+from skyrelay.service import utc_now
+from skyrelay.settings import Settings
+
+_log = structlog.stdlib.get_logger(__name__)
+_MAX_SLEEP_S = 1.0  # so that a signal is noticed within a second
+
+
+def main(settings: Settings) -> int:
+    """Tick until SIGTERM or SIGINT."""
+    keep_our_logs()
+    app = build_celery(settings.redis)
+    app.conf.beat_schedule = schedule(settings)
+    service = Service(app, max_interval=_MAX_SLEEP_S, scheduler_cls=_with_beat(connect_redis(settings.redis)))
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        service.stop()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    service.start()
+    return 0
+
+
+def schedule(settings: Settings) -> dict[str, dict[str, object]]:
+    """Say which task is ticked how often; a tick that nobody took in time is dropped."""
+    every = {
+        TaskName.RECONCILE_STACKING: timedelta(seconds=settings.scheduler.reconcile_s),
+        TaskName.RECONCILE_DELIVERIES: timedelta(seconds=settings.scheduler.reconcile_s),
+        TaskName.CONFIRM_DELIVERIES: timedelta(seconds=settings.crowdsky.confirm_s),
+        TaskName.STACKER_CANARY: CANARY_EVERY,
+        TaskName.UPLOADER_CANARY: CANARY_EVERY,
+    }
+    return {task.value: _entry(task, interval) for task, interval in every.items()}
+
+
+def _entry(task: TaskName, interval: timedelta) -> dict[str, object]:
+    return {
+        "task": task.value,
+        "schedule": interval,
+        "args": [Nothing().model_dump()],
+        "options": {"queue": task.queue.value, "expires": 2 * interval.total_seconds()},
+    }
+
+
+def _with_beat(redis: Redis) -> type[Scheduler]:
+    """Give Celery's in-memory scheduler, saying at each turn of its loop that it lives.
+
+    It keeps no file of past ticks: every tick only says "look", and the first comes at once.
+    """
+
+    class TickingScheduler(Scheduler):  # type: ignore[misc] # Celery ships no types
+        last_beat = utc_now() - BEAT_EVERY
+
+        def tick(self, *args: object, **kwargs: object) -> float:
+            wait_s = float(super().tick(*args, **kwargs))
+            if utc_now() - self.last_beat >= BEAT_EVERY:
+                self.last_beat = utc_now()
+                self._beat()
+            return wait_s
+
+        def _beat(self) -> None:
+            try:
+                beat(redis, "scheduler", self.last_beat, state="ticking")
+            except RedisError as error:
+                _log.warning("Redis is away", problem=str(error))
+
+    return TickingScheduler

@@ -1,0 +1,38 @@
+"""The stacker's tasks: read the message, call one use case."""
+
+from __future__ import annotations
+
+from celery import Celery
+
+from skyrelay.queue.beats import beat
+from skyrelay.queue.connection import connect_redis
+from skyrelay.queue.tasks import BlockMessage, Nothing, TaskName, TelescopeMessage
+from skyrelay.service import utc_now
+from skyrelay_stacker.driving import stack_block
+from skyrelay_stacker.looking import look_at_telescope
+from skyrelay_stacker.reconciling import reconcile
+from skyrelay_stacker.workshop import Workshop
+
+
+def register_tasks(app: Celery, workshop: Workshop) -> None:
+    """Give the worker its tasks."""
+
+    @app.task(name=TaskName.RECONCILE_STACKING.value)  # type: ignore[untyped-decorator] # Celery ships no types
+    def reconcile_stacking(payload: object) -> None:
+        Nothing.read(payload)
+        reconcile(workshop)
+
+    @app.task(name=TaskName.LOOK_AT_TELESCOPE.value)  # type: ignore[untyped-decorator] # Celery ships no types
+    def look(payload: object) -> None:
+        look_at_telescope(workshop, TelescopeMessage.read(payload).telescope_id)
+
+    @app.task(name=TaskName.STACK_BLOCK.value)  # type: ignore[untyped-decorator] # Celery ships no types
+    def stack(payload: object) -> None:
+        stack_block(workshop, BlockMessage.read(payload).block_id)
+
+    @app.task(name=TaskName.STACKER_CANARY.value)  # type: ignore[untyped-decorator] # Celery ships no types
+    def canary(payload: object) -> None:
+        Nothing.read(payload)
+        state = "working" if workshop.settings.setup == "done" else "waiting for set-up"
+        with connect_redis(workshop.settings.redis) as redis:
+            beat(redis, "stacker", utc_now(), state=state)

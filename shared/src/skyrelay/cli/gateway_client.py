@@ -1,0 +1,42 @@
+"""Ask the gateway over its REST API, as any other program would."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import requests
+
+from skyrelay.errors import PermanentError, TransientError
+from skyrelay.settings import GatewaySettings
+
+_TIMEOUT_S = 10.0
+_ANY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
+
+
+def gateway_address(gateway: GatewaySettings) -> str:
+    """Give the address at which this machine reaches its gateway, without a slash at the end."""
+    host = "127.0.0.1" if gateway.host in _ANY_ADDRESS else gateway.host
+    return f"http://{host}:{gateway.port}"
+
+
+def ask_gateway(gateway: GatewaySettings, path: str) -> Any:
+    """Give the JSON that the gateway answers to ``GET path``.
+
+    Raises
+    ------
+    TransientError
+        If it does not answer: the services are not running, or listen elsewhere.
+    PermanentError
+        If it refuses, in its own words.
+    """
+    address = gateway_address(gateway)
+    try:
+        with requests.Session() as session:
+            session.trust_env = False  # no proxy of the environment stands between us and ourselves
+            response = session.get(address + path, timeout=_TIMEOUT_S)
+            answer = response.json()
+    except requests.RequestException as error:
+        raise TransientError(f"the gateway does not answer at {address}: is `skyrelay up` running?") from error
+    if not response.ok:
+        raise PermanentError(str(answer.get("detail") or answer.get("title") or f"status {response.status_code}"))
+    return answer
