@@ -14,7 +14,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from pydantic import ConfigDict
 
 from skyrelay_simulators.light_frame_file import LightFrameFacts, frame_bytes
 from skyrelay_simulators.star_field import FieldSize, StarField, preview_jpegs
@@ -57,6 +59,8 @@ class TargetPlan:
     cadence_s
         Seconds from one exposure's start to the next one's; `None`: exposure and readout.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = {"extra": "forbid"}
 
     target: str
     ra_deg: float
@@ -103,6 +107,8 @@ class NightPlan:
         Simulated seconds a real second; `None` is as fast as this machine can.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = {"extra": "forbid"}
+
     targets: tuple[TargetPlan, ...]
     width: int = 1080
     height: int = 1920
@@ -122,6 +128,8 @@ class ReplayPlan:
     speed
         As in `NightPlan`.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = {"extra": "forbid"}
 
     directory: Path
     serial: str = ""

@@ -1,26 +1,33 @@
-"""Runs one telescope's SMB server as a process group of its own, which dies with its parent.
+"""Runs one telescope's SMB server, and ends it, whole and reaped, when the simulator is gone.
 
 Started by file, not by module, so that it loads nothing but what it needs::
 
-    python -P smb_process.py smbd CONFIG
+    python -P smb_process.py smbd PROGRAM CONFIG
     python -P smb_process.py impacket HOST PORT SHARE ROOT
 
 Its standard input is a pipe from the simulator. When that closes, however the simulator ended, the
-whole group is killed. (A parent-death signal alone would not do: it fires when the *thread* that
-started the process ends.)
+server is killed. (A parent-death signal alone would not do: it fires when the *thread* that started
+the process ends.)
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
+import select
+import shutil
 import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
-_PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
+# <sys/prctl.h>, Linux
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_LOOK_S = 0.5  # seconds between two looks whether smbd still lives
 # What an SMB2 CREATE did, by what it was told to do (MS-SMB2 2.2.13, 2.2.14). impacket answers the
 # order itself, which strict clients reject; "open or create" counts as opened.
 _CREATE_ACTION = {0: 0, 1: 1, 2: 2, 3: 1, 4: 3, 5: 3}
@@ -28,37 +35,61 @@ _STATUS_NO_SUCH_FILE = 0xC000000F
 _STATUS_OBJECT_NAME_NOT_FOUND = 0xC0000034  # what Samba says, and clients look for
 
 
-def main(arguments: list[str]) -> None:
-    """Serve until standard input closes."""
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+def main(arguments: list[str]) -> int:
+    """Serve until standard input closes; give the exit code."""
     match arguments:
         case ["smbd", program, config]:
-            _run_smbd(program, config)
+            return _run_smbd(program, config)
         case ["impacket", host, port, share, root]:
-            _run_impacket(host, int(port), share, root)
-        case _:
-            raise SystemExit(f"unknown arguments: {arguments}")
+            return _run_impacket(host, int(port), share, root)
+    raise SystemExit(f"unknown arguments: {arguments}")
 
 
-def _die_with_parent() -> None:
-    while os.read(0, 1024):
+def _prctl(option: int, value: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(option, value)
+
+
+# --- smbd ---
+
+
+def _run_smbd(program: str, config: str) -> int:
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)  # so that smbd's orphans come to us, and none stays a zombie
+    smbd = subprocess.Popen(  # noqa: S603 - the program that the simulator found
+        [program, "--foreground", "--no-process-group", f"--configfile={config}"],
+        stdin=subprocess.DEVNULL,
+        process_group=0,
+        preexec_fn=_follow,  # noqa: PLW1509 - this process has one thread, so nothing can be locked
+    )
+    while smbd.poll() is None and not _input_closed(_LOOK_S):
         pass
-    os.killpg(os.getpgrp(), signal.SIGKILL)
-
-
-def _run_smbd(program: str, config: str) -> None:
-    command = [program, "--foreground", "--no-process-group", f"--configfile={config}"]
-    options = {"stdin": subprocess.DEVNULL, "preexec_fn": _follow}  # only this thread could hold a lock
-    raise SystemExit(subprocess.run(command, check=False, **options).returncode)  # type: ignore[call-overload] # noqa: S603 - our own command
+    _end_group(smbd.pid)
+    shutil.rmtree(Path(config).parent, ignore_errors=True)  # the simulator may not live to do it
+    return 0
 
 
 def _follow() -> None:
-    """Have the kernel stop smbd if this very process is killed (Linux only)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)  # should this very process be killed
 
 
-def _run_impacket(host: str, port: int, share: str, root: str) -> None:
+def _input_closed(within_s: float) -> bool:
+    ready, _, _ = select.select([0], [], [], within_s)
+    return bool(ready) and not os.read(0, 1024)
+
+
+def _end_group(group: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):  # raised when none is left
+        while True:
+            os.waitpid(-1, 0)
+
+
+# --- impacket ---
+
+
+def _run_impacket(host: str, port: int, share: str, root: str) -> int:
+    threading.Thread(target=_end_with_input, daemon=True).start()
     from impacket import smb3structs, smbserver  # heavy, and not needed with smbd
 
     server = smbserver.SimpleSMBServer(listenAddress=host, listenPort=port)
@@ -67,6 +98,13 @@ def _run_impacket(host: str, port: int, share: str, root: str) -> None:
     server.setSMBChallenge("")
     _correct_create(server.getServer(), smb3structs.SMB2_CREATE)
     server.start()
+    return 0
+
+
+def _end_with_input() -> None:
+    while os.read(0, 1024):
+        pass
+    os._exit(0)  # its connections' threads do not end by themselves
 
 
 def _correct_create(server: Any, command: int) -> None:
@@ -85,4 +123,4 @@ def _correct_create(server: Any, command: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    raise SystemExit(main(sys.argv[1:]))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pwd
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -153,16 +151,22 @@ class SmbServer:
         return (Path(self._state.name) / "output").read_text(errors="replace")[-2000:].strip()
 
     def stop(self) -> None:
-        """Kill the whole group; what it kept of itself goes with it."""
+        """End the server; what it kept of itself goes with it."""
         process, self._process = self._process, None
         if process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait(_STOP_S)
-            if process.stdin is not None:
-                process.stdin.close()
+            assert process.stdin is not None  # noqa: S101 - it was started with a pipe
+            process.stdin.close()
+            _await_end(process)
         if self._state is not None:
             self._state.cleanup()
+
+
+def _await_end(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(_STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _smbd_config(spec: TelescopeSpec, port: int, state: Path, user: str) -> str:

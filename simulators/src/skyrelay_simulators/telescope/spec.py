@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import ClassVar
+
+from pydantic import ConfigDict
 
 from skyrelay_simulators.telescope.firmware import Firmware
 
@@ -65,6 +68,10 @@ class TelescopeSpec:
     journal_path
         File that the journal is appended to as JSON lines, if wanted.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = {
+        "extra": "forbid"
+    }  # so that a site file's misspelt field is named
 
     serial: str
     root: Path
