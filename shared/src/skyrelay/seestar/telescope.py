@@ -160,7 +160,7 @@ class Telescope:
         return self._files.folders(allow_rpc=allow_rpc)
 
     def list_folder(self, folder: str, *, allow_rpc: bool = True) -> FileListing:
-        """List the files of a folder; parameters and errors as for `list_targets_folders`, and `NameUnsafe`."""
+        """List the files of a folder; as `list_targets_folders`, and raises `NameUnsafe` too."""
         return self._files.files(folder, allow_rpc=allow_rpc)
 
     def read_header(self, folder: str, name: str) -> FitsHeader:
