@@ -8,6 +8,19 @@ import sys
 import structlog
 from structlog.typing import Processor
 
+# They say something at every request, tick or task; what goes wrong they say at a higher level.
+_CHATTY = (
+    "smbprotocol",
+    "urllib3",
+    "kombu",
+    "amqp",
+    "watchdog",
+    "celery.beat",
+    "celery.app.trace",
+    "celery.worker.strategy",
+    "celery.worker.autoscale",
+)
+
 
 def configure_logs(service: str, *, level: str = "INFO", readable: bool | None = None) -> None:
     """Send structlog's and the standard library's records to stderr in one form.
@@ -44,7 +57,7 @@ def configure_logs(service: str, *, level: str = "INFO", readable: bool | None =
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for chatty in ("smbprotocol", "urllib3", "kombu", "amqp", "watchdog"):
+    for chatty in _CHATTY:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     structlog.configure(
         processors=[

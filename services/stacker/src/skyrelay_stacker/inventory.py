@@ -85,7 +85,7 @@ def list_everything(seestar: Seestar) -> Listing:
     started_at = utc_now()
     frames: list[Listed] = []
     stacks: dict[str, frozenset[str]] = {}
-    folders = seestar.list_folders().folders
+    folders = seestar.list_targets_folders().folders
     for folder in folders:
         listing = seestar.list_folder(folder)
         if folder.endswith(SUB_FOLDER_SUFFIX):

@@ -78,7 +78,9 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
 @app.command()
 def receipt(
-    night: Annotated[str, typer.Argument(help="Local date of the evening, YYYY-MM-DD; unset: the newest.")] = "",
+    night: Annotated[
+        str, typer.Argument(help="Local date of the evening, YYYY-MM-DD; unset: the newest.")
+    ] = "",
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:

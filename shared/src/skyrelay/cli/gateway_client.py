@@ -36,7 +36,25 @@ def ask_gateway(gateway: GatewaySettings, path: str) -> Any:
             response = session.get(address + path, timeout=_TIMEOUT_S)
             answer = response.json()
     except requests.RequestException as error:
-        raise TransientError(f"the gateway does not answer at {address}: is `skyrelay up` running?") from error
+        raise TransientError(
+            f"the gateway does not answer at {address}: is `skyrelay up` running?"
+        ) from error
     if not response.ok:
-        raise PermanentError(str(answer.get("detail") or answer.get("title") or f"status {response.status_code}"))
+        raise PermanentError(
+            str(answer.get("detail") or answer.get("title") or f"status {response.status_code}")
+        )
     return answer
+
+
+def newest_night(gateway: GatewaySettings) -> str:
+    """Give the newest night of which there is a frame, as YYYY-MM-DD.
+
+    Raises
+    ------
+    PermanentError
+        If there is none yet.
+    """
+    nights = ask_gateway(gateway, "/api/v1/nights?limit=1")["items"]
+    if not nights:
+        raise PermanentError("no frame has been seen yet, so there is no night to account for")
+    return str(nights[0]["night"])

@@ -1,0 +1,31 @@
+"""The status as text for a terminal, drawn with Rich from the gateway's answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+
+def status_tables(status: dict[str, Any]) -> Iterator[Table]:
+    """Draw the telescopes, what waits for what, and what needs a person."""
+    telescopes = Table(title=f"Skyrelay {status['version']}", title_justify="left")
+    for heading in ("Telescope", "State", "In words"):
+        telescopes.add_column(heading)
+    for telescope in status["telescopes"]:
+        telescopes.add_row(*(escape(telescope[key]) for key in ("name", "state", "words")))
+    yield telescopes
+    counts = Table.grid(padding=(0, 2))
+    for what in ("frames", "blocks", "deliveries"):
+        counts.add_row(what, ", ".join(f"{count} {state}" for state, count in status[what].items()) or "none")
+    counts.add_row("services", ", ".join(f"{each['service']} {each['state']}" for each in status["services"]))
+    yield counts
+    if status["needs_you"]:
+        needs = Table(title="Needs you", title_justify="left", title_style="bold red")
+        for heading in ("What", "Why", "What to do"):
+            needs.add_column(heading, overflow="fold")
+        for need in status["needs_you"]:
+            needs.add_row(*(escape(need[key]) for key in ("what", "reason", "what_to_do")))
+        yield needs

@@ -1,0 +1,34 @@
+"""The command itself. What is heavy is imported when it runs, not when the program lists its commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+demo = typer.Typer(help="Run a whole simulated night, then say what happened.")
+
+
+@demo.callback(invoke_without_command=True)
+def run(
+    frames: Annotated[
+        Path | None, typer.Option(help="Replay the Light_*.fit of this folder as the night.")
+    ] = None,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave everything running, with its page to look at.")
+    ] = False,
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="Where it keeps its files; unset: a folder that is removed at the end."),
+    ] = None,
+    port: Annotated[int, typer.Option(help="The page's port; 0 takes any free one.")] = 8474,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the receipts as JSON and nothing else.")
+    ] = False,
+) -> None:
+    """Exit code 0 only when every frame is accounted for and every stack was delivered once."""
+    from skyrelay_simulators.demo.night import play_demo
+    from skyrelay_simulators.demo.scene import Wishes
+
+    raise typer.Exit(play_demo(Wishes(frames=frames, folder=folder, port=port, keep=keep, as_json=as_json)))

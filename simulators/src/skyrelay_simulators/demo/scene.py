@@ -1,0 +1,233 @@
+"""What the demo's night is made of: two telescopes, three targets, and the configuration that fits them."""
+
+from __future__ import annotations
+
+import json
+import socket
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import yaml
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from skyrelay_simulators.demo.errors import DemoFailed
+
+HOST = "127.0.0.1"
+ACCOUNT, PASSWORD = "demo", "demo-only"
+_ZONE = "Europe/Vienna"
+_NIGHT_SPEED = 300.0  # an hour and a quarter in a quarter of a minute
+_WIDTH, _HEIGHT = 216, 384  # a fifth of a Seestar's frame each way: the demo is to run on a Raspberry Pi too
+_STACK_S = 0.8  # a real telescope takes one to two minutes
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the person asked for."""
+
+    frames: Path | None = None
+    folder: Path | None = None
+    port: int = 8474
+    keep: bool = False
+    as_json: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the demo keeps what."""
+
+    folder: Path
+
+    @property
+    def site(self) -> Path:
+        """The description of the telescopes."""
+        return self.folder / "site.yaml"
+
+    @property
+    def endpoints(self) -> Path:
+        """Where the telescopes answer, written by their process."""
+        return self.folder / "telescopes.json"
+
+    @property
+    def crowdsky(self) -> Path:
+        """Where CrowdSky answers, written by its process."""
+        return self.folder / "crowdsky.json"
+
+    @property
+    def config(self) -> Path:
+        """The configuration of the services."""
+        return self.folder / "config.yaml"
+
+    @property
+    def key(self) -> Path:
+        """The private key that one of the telescopes wants."""
+        return self.folder / "seestar.pem"
+
+
+def write_site(places: Places, frames: Path | None) -> None:
+    """Describe the telescopes and their night."""
+    telescopes = _replayed(places, frames) if frames else _made_up(places)
+    places.site.write_text(yaml.safe_dump({"telescopes": telescopes}, sort_keys=False), encoding="utf-8")
+
+
+def write_config(places: Places, port: int) -> str:
+    """Write the configuration for the endpoints that the simulators announced; give the page's address.
+
+    Raises
+    ------
+    DemoFailed
+        If an address is not this machine's own: the demo never speaks with a real server.
+    """
+    telescopes = json.loads(places.endpoints.read_text(encoding="utf-8"))["telescopes"]
+    base_url = json.loads(places.crowdsky.read_text(encoding="utf-8"))["base_url"]
+    if any(
+        host != HOST
+        for host in [*(each["host"] for each in telescopes), base_url.split("/")[2].split(":")[0]]
+    ):
+        raise DemoFailed("the demo speaks with its own simulators only")
+    port = port if port and _is_free(port) else free_port()
+    config = {
+        "setup": "done",
+        "data_dir": str(places.folder / "data"),
+        "telescopes": [_telescope(places, index, each) for index, each in enumerate(telescopes)],
+        "image_watcher": {
+            "enabled": True,
+            "watch_path": [str(Path(each["root"]) / "MyWorks") for each in telescopes],
+            "debounce_delay": 0.5,
+        },
+        # A night that takes seconds wants to be looked at more often than one that takes hours.
+        "stacking": {"idle_s": 1, "grace_s": 0},
+        "scheduler": {"reconcile_s": 1, "inventory_s": 5},
+        "crowdsky": {"base_url": base_url, "username": ACCOUNT, "password": PASSWORD, "confirm_s": 1},
+        "gateway": {"host": HOST, "port": port},
+    }
+    places.config.touch(mode=0o600)
+    places.config.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    return f"http://{HOST}:{port}"
+
+
+def free_port() -> int:
+    """Give a port that nobody listens on."""
+    with closing(socket.socket()) as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def _is_free(port: int) -> bool:
+    with closing(socket.socket()) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True
+
+
+def _made_up(places: Places) -> list[dict[str, Any]]:
+    """One telescope with new firmware, which wants a key, and one with old firmware."""
+    evening = _evening()
+    garden = [
+        _target("M 81", 148.888, 69.065, evening, minutes=35, exposure_s=20.0, filter_="LP"),
+        _target(
+            "M 42",
+            83.822,
+            -5.391,
+            evening + timedelta(minutes=37),
+            minutes=36,
+            exposure_s=20.0,
+            filter_="IRCUT",
+        ),
+    ]
+    roof = [_target("NGC 7000", 314.75, 44.37, evening, minutes=65, exposure_s=30.0, filter_="LP")]
+    return [
+        {
+            "telescope": _spec("5e3a7b21", places.folder / "garden", 2889)
+            | {"wants_key": True, "public_key_pem": _make_key(places.key)},
+            "night": _night(garden),
+        },
+        {"telescope": _spec("a3497936", places.folder / "roof", 2732), "night": _night(roof)},
+    ]
+
+
+def _replayed(places: Places, frames: Path) -> list[dict[str, Any]]:
+    from skyrelay_simulators.night import find_real_frames
+    from skyrelay_simulators.site import fixed_zone
+
+    try:
+        found = {frame.serial: frame.utc_offset for frame in reversed(find_real_frames(frames))}
+    except OSError as error:
+        raise DemoFailed(f"{frames}: cannot be read ({error.strerror})") from error
+    if not found:
+        raise DemoFailed(f"{frames}: there are no sub-frames (Light_*.fit) in it")
+    return [
+        {
+            "telescope": _spec(serial, places.folder / serial, 2846) | {"timezone": fixed_zone(offset)},
+            "replay": {"directory": str(frames.resolve()), "serial": serial},
+        }
+        for serial, offset in sorted(found.items())
+    ]
+
+
+def _evening() -> datetime:
+    """Give 21:50 of the evening before last: a night that is over wherever this runs."""
+    day = (datetime.now(UTC) - timedelta(days=2)).date()
+    return datetime(day.year, day.month, day.day, 21, 50, tzinfo=ZoneInfo(_ZONE))
+
+
+def _target(
+    name: str,
+    ra_deg: float,
+    dec_deg: float,
+    start: datetime,
+    *,
+    minutes: int,
+    exposure_s: float,
+    filter_: str,
+) -> dict[str, Any]:
+    return {
+        "target": name,
+        "ra_deg": ra_deg,
+        "dec_deg": dec_deg,
+        "start": start.isoformat(),
+        "duration": minutes * 60,
+        "exposure_s": exposure_s,
+        "filter": filter_,
+    }
+
+
+def _night(targets: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"speed": _NIGHT_SPEED, "width": _WIDTH, "height": _HEIGHT, "targets": targets}
+
+
+def _spec(serial: str, root: Path, firmware: int) -> dict[str, Any]:
+    return {
+        "serial": serial,
+        "root": str(root),
+        "firmware_ver_int": firmware,
+        "timezone": _ZONE,
+        "stack_seconds": _STACK_S,
+    }
+
+
+def _make_key(path: Path) -> str:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    path.touch(mode=0o600)
+    path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+def _telescope(places: Places, index: int, endpoint: dict[str, Any]) -> dict[str, Any]:
+    names = ("garden", "roof")
+    settings = {
+        "name": names[index] if index < len(names) else endpoint["serial"],
+        "host": endpoint["host"],
+        "rpc_port": endpoint["rpc_port"],
+        "http_port": endpoint["http_port"],
+    }
+    if endpoint["smb_port"]:
+        settings["smb_port"] = endpoint["smb_port"]
+    return settings | ({"key_path": str(places.key)} if places.key.exists() else {})
