@@ -1,0 +1,89 @@
+"""The application: everything is wired here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from celery import Celery
+from fastapi import FastAPI
+from redis import Redis
+from starlette.staticfiles import StaticFiles
+
+from skyrelay.service import utc_now
+from skyrelay.settings import Settings
+from skyrelay.store.engine import Store
+from skyrelay.version import __version__
+from skyrelay_gateway.context import Gateway
+from skyrelay_gateway.problems import ProblemDetails, install_problem_handlers
+from skyrelay_gateway.routes import control, health, lists, page, reference
+from skyrelay_gateway.security import BodyLimit, SecurityHeaders
+
+_DESCRIPTION = (
+    "Status and control of Skyrelay. Times are UTC unless their name ends in `_local`. Lists are read in "
+    "parts: pass `next_cursor` as `cursor`. Errors are `application/problem+json` and say what to do. "
+    "Calls that change something take `application/json` only."
+)
+_STATIC = Path(__file__).parent / "static"
+
+
+def create_app(
+    settings: Settings,
+    store: Store,
+    redis: Redis,
+    celery: Celery,
+    *,
+    clock: Callable[[], datetime] = utc_now,
+) -> FastAPI:
+    """Build the gateway's application.
+
+    Parameters
+    ----------
+    settings
+        The configuration.
+    store
+        The database; it need not be there or migrated yet.
+    redis
+        A client that decodes its answers; it need not be there yet.
+    celery
+        The application through which workers are nudged.
+    clock
+        Gives the aware UTC time.
+    """
+    app = FastAPI(
+        title="Skyrelay",
+        version=__version__,
+        description=_DESCRIPTION,
+        docs_url=None,  # it loads its scripts from another host; ours is /docs all the same
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+        # The framework would send traces to wherever the environment says: nothing leaves this house.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+    )
+    app.state.gateway = Gateway(settings, store, redis, celery, clock)
+    install_problem_handlers(app)
+    app.add_middleware(BodyLimit)
+    app.add_middleware(SecurityHeaders)
+    for routes in (health, lists, control, page, reference):
+        app.include_router(routes.router)
+    app.mount("/static", StaticFiles(directory=_STATIC), name="static")
+    _name_problems(app)
+    return app
+
+
+def _name_problems(app: FastAPI) -> None:
+    """Put the schema that all problem answers refer to into the OpenAPI document."""
+    build = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = build()
+        template = "#/components/schemas/{model}"
+        schema = ProblemDetails.model_json_schema(ref_template=template)
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        schemas.update(schema.pop("$defs", {}))
+        schemas["ProblemDetails"] = schema
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign] # how FastAPI's documentation extends the document

@@ -1,0 +1,171 @@
+"""The lists of the API: newest first, each part of one with one query."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
+from sqlalchemy.orm import InstrumentedAttribute, Session, defer
+
+from skyrelay.domain.states import BlockState, DeliveryState
+from skyrelay.store.tables import Block, Delivery, Stack, Telescope
+from skyrelay_gateway.finding import check_target, find_telescope
+from skyrelay_gateway.models import BlockView, DeliveryView, Page, StackView, TargetView, TelescopeView
+from skyrelay_gateway.paging import PageRequest, cut
+from skyrelay_gateway.problems import Problem
+from skyrelay_gateway.views import block_view, delivery_view, stack_view, telescope_view
+
+AnySelect = Select[*tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What a list is confined to; `None` does not confine it."""
+
+    telescope: str | None = None
+    target: str | None = None
+    night: date | None = None
+
+
+def list_telescopes(session: Session, page: PageRequest) -> Page[TelescopeView]:
+    """List the telescopes, the first known first."""
+    query = select(Telescope).order_by(Telescope.id).limit(page.limit + 1)
+    if page.after_id is not None:
+        query = query.where(Telescope.id > page.after_id)
+    rows, cursor = cut(session.scalars(query).all(), page.limit, lambda row: str(row.id))
+    return Page(items=tuple(telescope_view(row) for row in rows), next_cursor=cursor)
+
+
+def list_blocks(
+    session: Session, page: PageRequest, filters: Filters, state: BlockState | None
+) -> Page[BlockView]:
+    """List blocks."""
+    query = (
+        select(Block, Telescope.name.label("telescope"), Stack)
+        .join(Telescope, Telescope.id == Block.telescope_id)
+        .outerjoin(Stack, Stack.block_id == Block.id)
+    )
+    if state is not None:
+        query = query.where(Block.state == state)
+    rows, cursor = _part(session, _confined(session, query, filters), Block.id, page)
+    views = (block_view(row.Block, row.telescope, row.Stack) for row in rows)
+    return Page(items=tuple(views), next_cursor=cursor)
+
+
+def list_stacks(session: Session, page: PageRequest, filters: Filters) -> Page[StackView]:
+    """List stacks."""
+    query = (
+        select(Stack, Block, Telescope.name.label("telescope"))
+        .join(Block, Block.id == Stack.block_id)
+        .join(Telescope, Telescope.id == Block.telescope_id)
+    )
+    rows, cursor = _part(session, _confined(session, query, filters), Stack.id, page)
+    views = (stack_view(row.Stack, row.Block, row.telescope) for row in rows)
+    return Page(items=tuple(views), next_cursor=cursor)
+
+
+def list_deliveries(
+    session: Session, page: PageRequest, filters: Filters, state: DeliveryState | None
+) -> Page[DeliveryView]:
+    """List deliveries."""
+    query = _delivery_query()
+    if state is not None:
+        query = query.where(Delivery.state == state)
+    rows, cursor = _part(session, _confined(session, query, filters), Delivery.id, page)
+    views = (delivery_view(row.Delivery, row.Stack, row.Block, row.telescope) for row in rows)
+    return Page(items=tuple(views), next_cursor=cursor)
+
+
+def find_delivery(session: Session, delivery_id: int) -> DeliveryView | None:
+    """Give one delivery; `None` when there is none of that id."""
+    row = session.execute(_delivery_query().where(Delivery.id == delivery_id)).one_or_none()
+    return None if row is None else delivery_view(row.Delivery, row.Stack, row.Block, row.telescope)
+
+
+def list_targets(session: Session, limit: int, cursor: str | None, telescope: str | None) -> Page[TargetView]:
+    """List what each telescope has of each target, by the target's name."""
+    query = _target_query()
+    if telescope is not None:
+        query = query.where(Block.telescope_id == find_telescope(session, telescope))
+    if cursor is not None:
+        query = query.where(_behind(*_read_target_cursor(cursor)))
+    rows, next_cursor = cut(session.execute(query.limit(limit + 1)).all(), limit, _target_cursor)
+    views = (TargetView.model_validate(row, from_attributes=True) for row in rows)
+    return Page(items=tuple(views), next_cursor=next_cursor)
+
+
+def _part(
+    session: Session, query: AnySelect, id_: InstrumentedAttribute[int], page: PageRequest
+) -> tuple[Sequence[Any], str | None]:
+    if page.after_id is not None:
+        query = query.where(id_ < page.after_id)
+    # A block's intent names all of its files: long, and not for show.
+    query = query.options(defer(Block.intent)).order_by(id_.desc()).limit(page.limit + 1)
+    return cut(session.execute(query).all(), page.limit, lambda row: str(row[0].id))
+
+
+def _confined(session: Session, query: AnySelect, filters: Filters) -> AnySelect:
+    if filters.telescope is not None:
+        query = query.where(Block.telescope_id == find_telescope(session, filters.telescope))
+    if filters.target is not None:
+        check_target(session, filters.target)
+        query = query.where(Block.target == filters.target)
+    if filters.night is not None:
+        query = query.where(Block.night == filters.night.isoformat())
+    return query
+
+
+def _delivery_query() -> AnySelect:
+    return (
+        select(Delivery, Stack, Block, Telescope.name.label("telescope"))
+        .join(Stack, Stack.id == Delivery.stack_id)
+        .join(Block, Block.id == Stack.block_id)
+        .join(Telescope, Telescope.id == Block.telescope_id)
+    )
+
+
+def _target_query() -> AnySelect:
+    stacked = case((Block.state == BlockState.STACKED, 1), else_=0)
+    return (
+        select(
+            Block.target.label("target"),
+            Block.telescope_id.label("telescope_id"),
+            Telescope.name.label("telescope"),
+            func.sum(Block.frame_count).label("frames"),
+            func.sum(Block.frame_count * Block.exposure_s).label("exposure_total_s"),
+            func.count().label("blocks"),
+            func.sum(stacked).label("blocks_stacked"),
+            func.min(Block.night).label("first_night"),
+            func.max(Block.night).label("last_night"),
+        )
+        .join_from(Block, Telescope)
+        .group_by(Block.target, Block.telescope_id, Telescope.name)
+        .order_by(Block.target, Block.telescope_id)
+    )
+
+
+def _behind(target: str, telescope_id: int) -> ColumnElement[bool]:
+    same_target = and_(Block.target == target, Block.telescope_id > telescope_id)
+    return or_(Block.target > target, same_target)
+
+
+def _target_cursor(row: Any) -> str:
+    return base64.urlsafe_b64encode(json.dumps([row.target, row.telescope_id]).encode()).decode()
+
+
+def _read_target_cursor(cursor: str) -> tuple[str, int]:
+    try:
+        target, telescope_id = json.loads(base64.urlsafe_b64decode(cursor))
+        if isinstance(target, str) and isinstance(telescope_id, int) and 0 <= telescope_id < 2**53:
+            return target, telescope_id
+    except (binascii.Error, ValueError, TypeError, RecursionError):
+        pass  # refused below, like a cursor of the wrong kind
+    raise Problem(
+        422, "cursor: is not one of ours.", "Take next_cursor of the answer before, or leave it out."
+    )

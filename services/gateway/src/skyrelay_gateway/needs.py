@@ -1,0 +1,122 @@
+"""What goes no further without a person, each with what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+
+from sqlalchemy import Select, func, or_, select
+from sqlalchemy.orm import Session, defer
+
+from skyrelay.domain.states import DeliveryState, FrameState, TelescopeState
+from skyrelay.settings import Settings
+from skyrelay.store.tables import Block, Delivery, Destination, Frame, Stack, Telescope
+from skyrelay_gateway.models import Action, NeedsYou, ServiceView
+from skyrelay_gateway.readiness import Pulse, service_remedy
+from skyrelay_gateway.words import SETUP_WHAT_TO_DO, TELESCOPE_REMEDIES, TELESCOPE_WORDS
+
+_MOST_OF_A_KIND = 10  # a page of them helps nobody; the lists have all
+_HELD_FRAMES_FOR = timedelta(days=2)  # then only the receipt of their night tells of them
+_HELD_REMEDIES = {
+    FrameState.UNREADABLE: "Copy them again from the telescope: they are read again once they change.",
+    FrameState.CLOCK_WRONG: "Set the clock right; they are held until their times can be trusted.",
+    FrameState.NOT_ON_TELESCOPE: "A telescope stacks only what lies on it: put them back, or let them be.",
+}
+
+
+def needs_of_setup(settings: Settings) -> Iterator[NeedsYou]:
+    """Say that the set-up is not finished, when it is not."""
+    if settings.setup == "ask":
+        yield NeedsYou(what="Skyrelay waits for your go", reason="setup: ask", what_to_do=SETUP_WHAT_TO_DO)
+
+
+def needs_of_services(pulse: Pulse, services: Iterable[ServiceView]) -> Iterator[NeedsYou]:
+    """Name the services that do not work."""
+    if pulse.problem is not None:
+        yield NeedsYou(
+            what="Redis does not answer",
+            reason=pulse.problem,
+            what_to_do="Start it, or correct redis_url. Nothing is lost: work goes on when it is back.",
+        )
+        return
+    for service in services:
+        remedy = service_remedy(service)
+        if remedy is not None:
+            reason = service.state if service.age_s is None else f"no sign of life for {service.age_s:.0f} s"
+            yield NeedsYou(what=f"The {service.service} does not work", reason=reason, what_to_do=remedy)
+
+
+def needs_of_telescopes(session: Session) -> Iterator[NeedsYou]:
+    """Name the telescopes whose state lasts until a person does something."""
+    query = select(Telescope).where(Telescope.state.in_(TELESCOPE_REMEDIES)).order_by(Telescope.name)
+    for telescope in session.scalars(query):
+        state = TelescopeState(telescope.state)
+        yield NeedsYou(
+            what=f"{telescope.name}: {TELESCOPE_WORDS[state].lower()}",
+            reason=telescope.state_reason,
+            what_to_do=TELESCOPE_REMEDIES[state],
+        )
+
+
+def needs_of_destinations(session: Session) -> Iterator[NeedsYou]:
+    """Name the destinations that nothing is sent to."""
+    query = select(Destination).where(Destination.paused_reason.is_not(None)).order_by(Destination.name)
+    for destination in session.scalars(query):
+        yield NeedsYou(
+            what=f"Deliveries to {destination.name} wait",
+            reason=destination.paused_reason or "",
+            what_to_do=f"Check the section {destination.name} of config.yaml, user name and password first; "
+            "deliveries go on by themselves once the account works.",
+        )
+
+
+def needs_of_blocks(session: Session) -> Iterator[NeedsYou]:
+    """Name the blocks that are tried no more."""
+    query = select(Block, Telescope.name).join_from(Block, Telescope).where(Block.needs_you.is_(True))
+    for block, telescope in session.execute(
+        query.options(defer(Block.intent)).order_by(Block.id.desc()).limit(_MOST_OF_A_KIND)
+    ):
+        start_local = block.start_at + timedelta(minutes=block.utc_offset_min)
+        yield NeedsYou(
+            what=f"{block.target} on {telescope}, {start_local:%H:%M} in the night of {block.night}",
+            reason=block.reason,
+            what_to_do="Put right what the reason names, then have it stacked again.",
+            action=Action(label="Stack again", path="api/v1/stack", body={"block_id": block.id}),
+        )
+
+
+def needs_of_deliveries(session: Session) -> Iterator[NeedsYou]:
+    """Name the deliveries that were given up, or that the server keeps silent about."""
+    waits = or_(Delivery.needs_you.is_(True), Delivery.state == DeliveryState.DEAD)
+    query = select(Delivery, Stack.crowdsky_name).join_from(Delivery, Stack).where(waits)
+    for delivery, name in session.execute(query.order_by(Delivery.id.desc()).limit(_MOST_OF_A_KIND)):
+        again = Action(label="Send again", path=f"api/v1/deliveries/{delivery.id}/retry", body={})
+        yield NeedsYou(
+            what=f"{name} to {delivery.destination}",
+            reason=delivery.reason or f"{delivery.state}",
+            what_to_do="Put right what the reason names, then have it sent again.",
+            action=again if delivery.state in _CAN_BE_RETRIED else None,
+        )
+
+
+_CAN_BE_RETRIED = frozenset({DeliveryState.PENDING, DeliveryState.RETRYING, DeliveryState.DEAD})
+
+
+def needs_of_frames(session: Session, now: datetime) -> Iterator[NeedsYou]:
+    """Name the frames of the last days that are held."""
+    for telescope, state, number, name in session.execute(_held_query(now - _HELD_FRAMES_FOR)):
+        yield NeedsYou(
+            what=f"{number} frame{'' if number == 1 else 's'} of {telescope}: {state}",
+            reason=f"{name}" + (f" and {number - 1} more" if number > 1 else ""),
+            what_to_do=_HELD_REMEDIES[FrameState(state)],
+        )
+
+
+def _held_query(since: datetime) -> Select[str, str, int, str]:
+    return (
+        select(Telescope.name, Frame.state, func.count(), func.min(Frame.file_name))
+        .join_from(Frame, Telescope)
+        .where(Frame.state != FrameState.OK, Frame.stack_id.is_(None), Frame.seen_at >= since)
+        .group_by(Telescope.name, Frame.state)
+        .order_by(Telescope.name, Frame.state)
+    )

@@ -1,0 +1,60 @@
+"""Control: everything that a person can have done. These calls take JSON only."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Response
+
+from skyrelay.logs import get_logger
+from skyrelay.queue.tasks import TaskName
+from skyrelay_gateway import stack_requests
+from skyrelay_gateway.context import Gateway, GatewayDep
+from skyrelay_gateway.delivery_retries import retry
+from skyrelay_gateway.listings import find_delivery
+from skyrelay_gateway.models import RetryAnswer, StackAnswer, StackRequest
+from skyrelay_gateway.nudges import try_to_nudge
+from skyrelay_gateway.problems import Problem, problem_responses
+from skyrelay_gateway.security import require_json
+
+router = APIRouter(
+    prefix="/api/v1",
+    tags=["control"],
+    dependencies=[Depends(require_json)],
+    responses=problem_responses(404, 413, 415),
+)
+
+
+@router.post("/stack", status_code=202, responses={200: {"model": StackAnswer, "description": "A dry run"}})
+def stack(gateway: GatewayDep, request: StackRequest, response: Response) -> StackAnswer:
+    """Ask for stacks, or (``dry_run``) hear what would be stacked."""
+    if request.dry_run:
+        response.status_code = 200
+        return _dry_run(gateway, request)
+    now = gateway.clock()
+    with gateway.store.write() as session:
+        decisions = stack_requests.decide(session, request, gateway.settings.stacking, now)
+        asked_for = stack_requests.ask_for(session, decisions, now)
+    note = try_to_nudge(gateway.celery, TaskName.RECONCILE_STACKING) if asked_for else None
+    get_logger(__name__).info("stacks were asked for", asked_for=asked_for, request=request.model_dump())
+    return stack_requests.answer(decisions, dry_run=False, asked_for=asked_for, note=note)
+
+
+@router.post("/deliveries/{delivery_id}/retry", status_code=202, responses=problem_responses(409))
+def retry_delivery(gateway: GatewayDep, delivery_id: Annotated[int, Path(ge=1, le=2**53)]) -> RetryAnswer:
+    """Have a delivery tried again now: one that was given up, or one that waits."""
+    with gateway.store.write() as session:
+        pause = retry(session, delivery_id, gateway.clock())
+    unheard = try_to_nudge(gateway.celery, TaskName.RECONCILE_DELIVERIES)
+    get_logger(__name__).info("a delivery was asked for", delivery=delivery_id)
+    with gateway.store.read() as session:
+        view = find_delivery(session, delivery_id)
+    if view is None:
+        raise Problem(404, f"There is no delivery {delivery_id} any more.", "Look at the list again.")
+    return RetryAnswer(delivery=view, note=pause or unheard)
+
+
+def _dry_run(gateway: Gateway, request: StackRequest) -> StackAnswer:
+    with gateway.store.read() as session:
+        decisions = stack_requests.decide(session, request, gateway.settings.stacking, gateway.clock())
+    return stack_requests.answer(decisions, dry_run=True, asked_for=0, note=None)

@@ -1,0 +1,53 @@
+"""The gateway's process: one uvicorn, which starts at once and says on /readyz what it waits for."""
+
+from __future__ import annotations
+
+import uvicorn
+from redis import Redis
+
+from skyrelay.logs import get_logger
+from skyrelay.queue.celery_app import build_celery
+from skyrelay.queue.connection import connect_redis
+from skyrelay.service import stop_on_signals
+from skyrelay.settings import Settings
+from skyrelay.store.engine import Store
+from skyrelay_gateway.app import create_app
+
+_LONGEST_GOODBYE_S = 2  # for answers under way when told to stop; the whole stop takes less than 3 s
+_LONGEST_REDIS_ANSWER_S = (
+    2.0  # a page that waits for longer looks broken; "Redis does not answer" is an answer
+)
+
+
+def main(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT."""
+    stop = stop_on_signals()  # uvicorn hands the signal back to this handler when it has stopped
+    store = Store(settings.database)
+    with _impatient(connect_redis(settings.redis)) as redis:
+        app = create_app(settings, store, redis, build_celery(settings.redis))
+        server = uvicorn.Server(_server_config(app, settings))
+        get_logger(__name__).info(
+            "the gateway listens", host=settings.gateway.host, port=settings.gateway.port
+        )
+        server.run()
+    store.close()
+    return 0 if server.started or stop.is_set() else 1
+
+
+def _server_config(app: object, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type] # an ASGI application
+        host=settings.gateway.host,
+        port=settings.gateway.port,
+        log_config=None,  # ours is set up already
+        access_log=False,  # a page that refreshes itself would drown the rest; control calls are logged
+        server_header=False,
+        ws="none",
+        lifespan="off",
+        timeout_graceful_shutdown=_LONGEST_GOODBYE_S,
+    )
+
+
+def _impatient(redis: Redis) -> Redis:
+    redis.connection_pool.connection_kwargs["socket_timeout"] = _LONGEST_REDIS_ANSWER_S
+    return redis

@@ -1,0 +1,197 @@
+"""A person asks for stacks: decide what that means for each block, and write it down.
+
+What is asked for is a mark on the block (``requested``); the stacker acts on it. A block named by its
+id is stacked even if it is short or its target excluded; a telescope, a target or "all" do not override
+those settings.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from fnmatch import fnmatchcase
+from typing import Literal
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, defer
+
+from skyrelay.domain.block import too_short
+from skyrelay.domain.states import OPEN_BLOCKS, BlockState, TelescopeState
+from skyrelay.settings import StackingSettings
+from skyrelay.store.tables import Block, Telescope
+from skyrelay.store.transitions import StaleState, audit, move_block
+from skyrelay_gateway.finding import check_target, find_telescope
+from skyrelay_gateway.models import StackAnswer, StackDecision, StackRequest
+from skyrelay_gateway.problems import Problem
+from skyrelay_gateway.words import TELESCOPE_WORDS
+
+_MOST_LISTED = 500
+_ACTOR = "person"
+# A block that waits for a person takes a step when one asks; the others are on their way already.
+_STEPS = {BlockState.FAILED: BlockState.READY, BlockState.SKIPPED: BlockState.COLLECTING}
+_Would = Literal["stack", "wait", "skip", "nothing"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Decision:
+    """What becomes of a block, and whether it is to be marked as asked for."""
+
+    block: Block
+    telescope: str
+    would: _Would
+    reason: str
+    is_asked_for: bool
+
+
+def decide(
+    session: Session, request: StackRequest, stacking: StackingSettings, now: datetime
+) -> list[_Decision]:
+    """Say what the request means for each block that it speaks of.
+
+    Raises
+    ------
+    Problem
+        404 for a telescope, target or block that is not there.
+    """
+    return [
+        _decide(block, telescope, stacking, now, is_named=request.block_id is not None)
+        for block, telescope in _blocks(session, request)
+    ]
+
+
+def ask_for(session: Session, decisions: Iterable[_Decision], now: datetime) -> int:
+    """Mark the blocks that are asked for; give how many that were."""
+    asked_for = [decision.block for decision in decisions if decision.is_asked_for]
+    return sum(_mark(session, block, now) for block in asked_for)
+
+
+def answer(decisions: list[_Decision], *, dry_run: bool, asked_for: int, note: str | None) -> StackAnswer:
+    """Put the decisions into words for the caller."""
+    return StackAnswer(
+        dry_run=dry_run,
+        asked_for=asked_for,
+        counts=dict(Counter(decision.would for decision in decisions)),
+        blocks=tuple(_view(decision) for decision in decisions[:_MOST_LISTED]),
+        left_off=max(0, len(decisions) - _MOST_LISTED),
+        note=note,
+    )
+
+
+def _blocks(session: Session, request: StackRequest) -> Iterator[tuple[Block, Telescope]]:
+    query = select(Block, Telescope).join_from(Block, Telescope).options(defer(Block.intent))
+    if request.block_id is not None:
+        query = query.where(Block.id == request.block_id)
+    else:
+        query = query.where(Block.state.in_({*OPEN_BLOCKS, BlockState.STACKING}))
+    if request.telescope is not None:
+        query = query.where(Block.telescope_id == find_telescope(session, request.telescope))
+    if request.target is not None:
+        check_target(session, request.target)
+        query = query.where(Block.target == request.target)
+    rows = session.execute(query.order_by(Block.start_at, Block.id)).all()
+    if request.block_id is not None and not rows:
+        raise Problem(
+            404, f"There is no block {request.block_id}.", "GET /api/v1/blocks lists what there is."
+        )
+    return ((block, telescope) for block, telescope in rows)
+
+
+def _decide(
+    block: Block, telescope: Telescope, stacking: StackingSettings, now: datetime, *, is_named: bool
+) -> _Decision:
+    would, reason, is_asked_for = _judge(block, telescope, stacking, now, is_named=is_named)
+    return _Decision(block, telescope.name, would, reason, is_asked_for)
+
+
+def _judge(
+    block: Block, telescope: Telescope, stacking: StackingSettings, now: datetime, *, is_named: bool
+) -> tuple[_Would, str, bool]:
+    state = BlockState(block.state)
+    if state is BlockState.STACKING:
+        return "nothing", f"is being stacked now{_percent(block)}", False
+    if state not in OPEN_BLOCKS:
+        return "nothing", f"is {state} already" + (f": {block.reason}" if block.reason else ""), False
+    if block.frame_count == 0:
+        return "skip", "none of its frames is on the telescope", False
+    why_not = None if is_named else _why_not(block, state, stacking)
+    if why_not is not None:
+        return "skip", f"{why_not}; ask for it by its block_id to have it stacked all the same", False
+    return *_when(block, telescope, state, stacking, now), True
+
+
+def _why_not(block: Block, state: BlockState, stacking: StackingSettings) -> str | None:
+    if state is BlockState.SKIPPED:
+        return block.reason or "was skipped"
+    if state is BlockState.READY or block.requested:
+        return None
+    for pattern in stacking.exclude:
+        if fnmatchcase(block.target, pattern):
+            return f"stacking.exclude leaves out {pattern!r}"
+    return too_short([block.exposure_s] * block.frame_count, stacking.min_exptime)
+
+
+def _when(
+    block: Block, telescope: Telescope, state: BlockState, stacking: StackingSettings, now: datetime
+) -> tuple[_Would, str]:
+    settled = block.start_at + timedelta(minutes=block.minutes, seconds=stacking.grace_s)
+    if state in {BlockState.COLLECTING, BlockState.SKIPPED}:
+        if now < settled:
+            return "wait", f"may still get frames until {settled:%H:%M:%S} UTC"
+        return "wait", "until the telescope has shown that these are all of its frames"
+    if telescope.state != TelescopeState.READY:
+        words = TELESCOPE_WORDS[TelescopeState(telescope.state)].lower()
+        return "wait", f"{telescope.name}: {words}" + (
+            f" ({telescope.state_reason})" if telescope.state_reason else ""
+        )
+    return "stack", f"{block.frame_count} frames, {block.frame_count * block.exposure_s:g} s"
+
+
+def _percent(block: Block) -> str:
+    return "" if block.percent is None else f" ({block.percent:.0f} %)"
+
+
+def _mark(session: Session, block: Block, now: datetime) -> bool:
+    to = _STEPS.get(BlockState(block.state))
+    try:
+        if to is None:
+            _ask(session, block, now)
+        else:
+            _move(session, block, to, now)
+    except StaleState:
+        return False  # it went on meanwhile, by itself
+    return True
+
+
+def _move(session: Session, block: Block, to: BlockState, now: datetime) -> None:
+    move_block(
+        session,
+        block,
+        to,
+        now=now,
+        actor=_ACTOR,
+        reason="asked for",
+        requested=True,
+        next_attempt_at=None,
+        needs_you=False,
+    )
+
+
+def _ask(session: Session, block: Block, now: datetime) -> None:
+    block.requested = True
+    block.next_attempt_at = None
+    block.needs_you = False
+    audit(session, now=now, actor=_ACTOR, subject=("block", block.id), event="asked for")
+
+
+def _view(decision: _Decision) -> StackDecision:
+    return StackDecision(
+        id=decision.block.id,
+        telescope=decision.telescope,
+        target=decision.block.target,
+        start_at=decision.block.start_at,
+        frames=decision.block.frame_count,
+        would=decision.would,
+        reason=decision.reason,
+    )

@@ -1,0 +1,99 @@
+"""Everything at a glance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from skyrelay.domain.states import BlockState, DeliveryState, FrameState
+from skyrelay.store.tables import Block, Delivery, Destination, Frame, IgnoredFile, Stack, Telescope
+from skyrelay.version import __version__
+from skyrelay_gateway import needs
+from skyrelay_gateway.context import Gateway
+from skyrelay_gateway.models import (
+    DestinationView,
+    IgnoredFiles,
+    IgnoredFileView,
+    NeedsYou,
+    ServiceView,
+    SetupView,
+    StackCounts,
+    StatusView,
+)
+from skyrelay_gateway.readiness import Pulse, feel_pulse, service_views
+from skyrelay_gateway.views import telescope_view
+from skyrelay_gateway.words import SETUP_WHAT_TO_DO
+
+_IGNORED_SHOWN = 10
+
+
+def build_status(gateway: Gateway) -> StatusView:
+    """Look at everything once."""
+    now = gateway.clock()
+    pulse = feel_pulse(gateway.redis)
+    services = tuple(service_views(pulse, now))
+    asks = gateway.settings.setup == "ask"
+    with gateway.store.read() as session:
+        return StatusView(
+            version=__version__,
+            at=now,
+            setup=SetupView(state=gateway.settings.setup, what_to_do=SETUP_WHAT_TO_DO if asks else None),
+            services=services,
+            telescopes=tuple(
+                telescope_view(row) for row in session.scalars(select(Telescope).order_by(Telescope.name))
+            ),
+            frames=_count(session, Frame.state, FrameState),
+            blocks=_count(session, Block.state, BlockState),
+            stacks=_count_stacks(session),
+            deliveries=_count(session, Delivery.state, DeliveryState),
+            destinations=tuple(_destinations(session)),
+            ignored_files=_ignored_files(session),
+            stream_backlog=pulse.backlog,
+            needs_you=tuple(_needs(gateway, session, pulse, services)),
+        )
+
+
+def _needs(
+    gateway: Gateway, session: Session, pulse: Pulse, services: Iterable[ServiceView]
+) -> Iterator[NeedsYou]:
+    yield from needs.needs_of_setup(gateway.settings)
+    yield from needs.needs_of_services(pulse, services)
+    yield from needs.needs_of_telescopes(session)
+    yield from needs.needs_of_destinations(session)
+    yield from needs.needs_of_blocks(session)
+    yield from needs.needs_of_deliveries(session)
+    yield from needs.needs_of_frames(session, gateway.clock())
+
+
+def _count(session: Session, state: InstrumentedAttribute[str], states: type[StrEnum]) -> dict[str, int]:
+    counts = dict.fromkeys((each.value for each in states), 0)
+    for value, number in session.execute(select(state, func.count()).group_by(state)):
+        counts[value] = number
+    return counts
+
+
+def _count_stacks(session: Session) -> StackCounts:
+    return StackCounts(
+        total=_number(session, Stack.id.is_not(None)),
+        archived=_number(session, Stack.fetched_at.is_not(None)),
+        not_renamed=_number(session, Stack.renamed_at.is_(None)),
+    )
+
+
+def _number(session: Session, condition: ColumnElement[bool]) -> int:
+    return session.scalar(select(func.count()).select_from(Stack).where(condition)) or 0
+
+
+def _destinations(session: Session) -> Iterator[DestinationView]:
+    for row in session.scalars(select(Destination).order_by(Destination.name)):
+        yield DestinationView.model_validate(row, from_attributes=True)
+
+
+def _ignored_files(session: Session) -> IgnoredFiles:
+    count = session.scalar(select(func.count()).select_from(IgnoredFile)) or 0
+    query = select(IgnoredFile).order_by(IgnoredFile.id.desc()).limit(_IGNORED_SHOWN)
+    latest = (IgnoredFileView.model_validate(row, from_attributes=True) for row in session.scalars(query))
+    return IgnoredFiles(count=count, latest=tuple(latest))

@@ -1,0 +1,99 @@
+"""Where the blocks of a night lie on its line of time, in percent of the width."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from skyrelay.store.receipts import Receipt, ReceiptBlock, ReceiptGroup, Stage
+
+_HOUR = timedelta(hours=1)
+_MOST_TICKS = 8  # more would run into each other on a telephone
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A full hour: ``label`` is the wall clock of the telescope that began first."""
+
+    x: float
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One block; ``x`` and ``width`` in percent."""
+
+    block: ReceiptBlock
+    x: float
+    width: float
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The blocks of one telescope, target, exposure and filter."""
+
+    group: ReceiptGroup
+    cells: tuple[Cell, ...]
+    counts: tuple[tuple[Stage, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """A night's line of time."""
+
+    ticks: tuple[Tick, ...]
+    rows: tuple[Row, ...]
+
+
+def build_timeline(receipt: Receipt) -> Timeline:
+    """Lay the blocks of a night out."""
+    blocks = [block for group in receipt.groups for block in group.blocks]
+    if not blocks:
+        return Timeline((), tuple(Row(group, (), ()) for group in receipt.groups))
+    begin, end = _whole_hours(blocks)
+    first = min(blocks, key=lambda block: block.start_at)
+    offset = first.start_local - first.start_at.replace(tzinfo=None)
+    rows = tuple(_row(group, begin, end) for group in receipt.groups)
+    return Timeline(tuple(_ticks(begin, end, offset)), rows)
+
+
+def title_of(night: date, now_local: datetime) -> str:
+    """Say which night it is, seen from the telescope's wall clock."""
+    yesterday = now_local.date() - timedelta(days=1)
+    if night == now_local.date() or (night == yesterday and now_local.hour < 7):
+        return "Tonight"
+    return "Last night" if night == yesterday else "The night"
+
+
+def _whole_hours(blocks: Iterable[ReceiptBlock]) -> tuple[datetime, datetime]:
+    """Widen the span of ``blocks`` to full hours; zones of half hours are a tick's business."""
+    begin = min(block.start_at for block in blocks).replace(minute=0, second=0, microsecond=0)
+    end = max(block.end_at for block in blocks)
+    hours = -((begin - end) // _HOUR)
+    return begin, begin + hours * _HOUR
+
+
+def _ticks(begin: datetime, end: datetime, offset: timedelta) -> Iterator[Tick]:
+    hours = (end - begin) // _HOUR
+    every = -(-hours // _MOST_TICKS)
+    for hour in range(0, hours, every):
+        yield Tick(_percent(hour * _HOUR, end - begin), f"{begin + hour * _HOUR + offset:%H:%M}")
+
+
+def _row(group: ReceiptGroup, begin: datetime, end: datetime) -> Row:
+    cells = tuple(
+        Cell(
+            block,
+            _percent(block.start_at - begin, end - begin),
+            _percent(block.end_at - block.start_at, end - begin),
+        )
+        for block in group.blocks
+    )
+    stages = [block.stage for block in group.blocks]
+    counts = tuple((stage, stages.count(stage)) for stage in Stage if stage in stages)
+    return Row(group, cells, counts)
+
+
+def _percent(part: timedelta, whole: timedelta) -> float:
+    return round(100 * part / whole, 3)

@@ -1,0 +1,122 @@
+"""From the database's rows to the answers of the API."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+from skyrelay.domain.states import BlockState, DeliveryState, TelescopeState
+from skyrelay.store.receipts import utc_offset_text
+from skyrelay.store.tables import Block, Delivery, Stack, Telescope
+from skyrelay_gateway.models import BlockView, DeliveryView, StackView, TelescopeView
+from skyrelay_gateway.words import TELESCOPE_WORDS
+
+
+def telescope_view(row: Telescope) -> TelescopeView:
+    """Give a telescope as the API shows it."""
+    state = TelescopeState(row.state)
+    return TelescopeView(
+        id=row.id,
+        name=row.name,
+        serial=row.serial,
+        model=row.model,
+        firmware=row.firmware,
+        host=row.host,
+        rpc_port=row.rpc_port,
+        http_port=row.http_port,
+        smb_port=row.smb_port,
+        timezone=row.timezone,
+        state=state,
+        words=TELESCOPE_WORDS[state],
+        reason=row.state_reason,
+        state_since=row.state_since,
+        last_seen_at=row.last_seen_at,
+        battery_percent=row.battery_percent,
+        free_mb=row.free_mb,
+        inventory_finished_at=row.inventory_finished_at,
+        inventory_error=row.inventory_error,
+    )
+
+
+def block_view(block: Block, telescope: str, stack: Stack | None) -> BlockView:
+    """Give a block as the API shows it, with its stack's names where there is one."""
+    offset = timedelta(minutes=block.utc_offset_min)
+    return BlockView(
+        id=block.id,
+        telescope=telescope,
+        target=block.target,
+        exposure=block.exposure,
+        filter=block.filter,
+        start_at=block.start_at,
+        end_at=block.start_at + timedelta(minutes=block.minutes),
+        start_local=(block.start_at + offset).replace(tzinfo=None),
+        utc_offset=utc_offset_text(block.utc_offset_min),
+        night=date.fromisoformat(block.night),
+        frame_count=block.frame_count,
+        state=BlockState(block.state),
+        reason=block.reason,
+        requested=block.requested,
+        attempts=block.attempts,
+        next_attempt_at=block.next_attempt_at,
+        needs_you=block.needs_you,
+        percent=block.percent,
+        stack_id=stack.id if stack else None,
+        stack_name=stack.crowdsky_name if stack else None,
+        chunk_key=stack.chunk_key if stack else None,
+        updated_at=block.updated_at,
+    )
+
+
+def stack_view(stack: Stack, block: Block, telescope: str) -> StackView:
+    """Give a stack as the API shows it."""
+    return StackView(
+        id=stack.id,
+        block_id=block.id,
+        telescope=telescope,
+        target=block.target,
+        exposure=block.exposure,
+        filter=block.filter,
+        night=date.fromisoformat(block.night),
+        name=stack.crowdsky_name,
+        original_name=stack.original_name,
+        chunk_key=stack.chunk_key,
+        frames_input=stack.frames_input,
+        frames_aligned=stack.frames_aligned,
+        exposure_total_s=stack.exposure_total_s,
+        first_start_at=stack.first_start_at,
+        last_end_at=stack.last_end_at,
+        ra_deg=stack.ra_deg,
+        dec_deg=stack.dec_deg,
+        size_bytes=stack.size_bytes,
+        renamed_at=stack.renamed_at,
+        rename_error=stack.rename_error,
+        fetched_at=stack.fetched_at,
+        fetch_error=stack.fetch_error,
+        created_at=stack.created_at,
+    )
+
+
+def delivery_view(delivery: Delivery, stack: Stack, block: Block, telescope: str) -> DeliveryView:
+    """Give a delivery as the API shows it."""
+    return DeliveryView(
+        id=delivery.id,
+        stack_id=stack.id,
+        block_id=block.id,
+        telescope=telescope,
+        target=block.target,
+        night=date.fromisoformat(block.night),
+        stack_name=stack.crowdsky_name,
+        destination=delivery.destination,
+        state=DeliveryState(delivery.state),
+        reason=delivery.reason,
+        attempts=delivery.attempts,
+        next_attempt_at=delivery.next_attempt_at,
+        needs_you=delivery.needs_you,
+        sent_at=delivery.sent_at,
+        accepted_at=delivery.accepted_at,
+        confirmed_at=delivery.confirmed_at,
+        chunk_key=stack.chunk_key,
+        server_chunk_key=delivery.server_chunk_key,
+        server_job=delivery.server_job,
+        server_id=delivery.server_id,
+        updated_at=delivery.updated_at,
+    )
