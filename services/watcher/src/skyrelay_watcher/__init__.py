@@ -1,1 +1,10 @@
-"""."""
+"""Sees new FITS files and says so: `ImageWatcher` to a callback, the service to a Redis stream.
+
+`native_events` (what the kernel tells) and `folder_scan` (what is there) → `quiet_paths` (waits until a
+file is left alone) → `fits_look` (is it whole, what does its header say) → `spool` (on disk) →
+`publisher` (to Redis). It never talks to the database.
+"""
+
+from skyrelay_watcher.image_watcher import ImageWatcher
+
+__all__ = ["ImageWatcher"]

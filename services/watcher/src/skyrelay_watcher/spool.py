@@ -1,0 +1,324 @@
+"""The watcher's memory, one SQLite file: what is said already (journal), what Redis has not got yet (spool).
+
+An event is on disk before anybody tries to send it, and leaves the spool in the transaction that writes
+it into the journal, so a kill at any moment loses nothing; at worst an event is sent twice, which is
+harmless where it is recorded. Names are stored as bytes: a file name need not be text.
+
+The file can be rebuilt from the folders at any time. One that SQLite cannot read is set aside.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from skyrelay.errors import ConfigurationError
+from skyrelay.logs import get_logger
+from skyrelay.mounts import file_system_of, is_network_file_system
+from skyrelay_watcher.fits_look import Stamp
+
+_log = get_logger(__name__)
+
+_BUSY_TIMEOUT_S = 5.0
+_SCHEMA_VERSION = 1  # another one is set aside and built anew: the folders are the truth
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS published (
+    root BLOB NOT NULL, folder BLOB NOT NULL, name BLOB NOT NULL,
+    size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL,
+    problem TEXT, epoch TEXT NOT NULL,
+    PRIMARY KEY (root, folder, name)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS spool (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    root BLOB NOT NULL, folder BLOB NOT NULL, name BLOB NOT NULL,
+    size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL,
+    problem TEXT, event TEXT NOT NULL,
+    UNIQUE (root, folder, name)
+);
+"""
+_FILE = "root = ? AND folder = ? AND name = ?"
+_KNOWN = "SELECT name, size, mtime_ns, ctime_ns, problem, {epoch} FROM {table} WHERE root = ? AND folder = ?"
+_KNOWN_IN_FOLDER = (
+    f"{_KNOWN.format(table='published', epoch='epoch')} "
+    f"UNION ALL {_KNOWN.format(table='spool', epoch='NULL')}"
+)  # the spool comes last: it holds the newer word
+_FIGURES = """
+SELECT (SELECT count(*) FROM published
+         WHERE root = :root AND problem IS NULL AND (:epoch IS NULL OR epoch = :epoch)),
+       (SELECT count(*) FROM published AS said
+         WHERE root = :root AND problem IS NOT NULL
+           AND NOT EXISTS (SELECT 1 FROM spool AS newer WHERE newer.root = said.root
+                            AND newer.folder = said.folder AND newer.name = said.name))
+     + (SELECT count(*) FROM spool WHERE root = :root AND problem IS NOT NULL),
+       (SELECT count(*) FROM spool WHERE root = :root),
+       (SELECT count(*) FROM published WHERE root = :root)
+     + (SELECT count(*) FROM spool AS newer
+         WHERE root = :root
+           AND NOT EXISTS (SELECT 1 FROM published AS said WHERE said.root = newer.root
+                            AND said.folder = newer.folder AND said.name = newer.name))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class FileKey:
+    """Names one file: the root as configured, the folder below it (``""`` for the root), the name."""
+
+    root: str
+    folder: str
+    name: str
+
+    @property
+    def path(self) -> str:
+        """Path relative to the root."""
+        return f"{self.folder}/{self.name}" if self.folder else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What was said of a file last; ``epoch`` is `None` when it still waits in the spool."""
+
+    stamp: Stamp
+    problem: str | None
+    epoch: str | None
+
+    def covers(self, stamp: Stamp, epoch: str | None) -> bool:
+        """Tell whether a file that looks like that needs no further word.
+
+        Parameters
+        ----------
+        stamp
+            The file's, now.
+        epoch
+            The stream's; `None` while it is not known (then any counts).
+        """
+        # A file that could not be read may be mended by a new mode, which shows in the time of change alone.
+        same = stamp.has_same_content(self.stamp) if self.problem is None else stamp == self.stamp
+        return same and self.is_of(epoch)
+
+    def is_of(self, epoch: str | None) -> bool:
+        """Tell whether the stream of that epoch has it, or will get it."""
+        return self.epoch is None or epoch is None or self.epoch == epoch
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What is to be said of a file; ``event`` is the JSON of its frame event."""
+
+    key: FileKey
+    stamp: Stamp
+    problem: str | None
+    event: str
+
+
+@dataclass(frozen=True, slots=True)
+class Spooled:
+    """A row of the spool."""
+
+    row_id: int
+    root: str
+    event: str
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Files of one root: readable and published, unreadable, in the spool, and known at all."""
+
+    published: int
+    unreadable: int
+    spooled: int
+    seen: int
+
+
+class Spool:
+    """Journal and spool in one file; its methods may be called from any thread.
+
+    Parameters
+    ----------
+    file
+        Its folder is made where it is missing.
+
+    Raises
+    ------
+    ConfigurationError
+        If it would lie on a network file system, where SQLite's locks do not hold, or cannot be made.
+    sqlite3.Error
+        By all methods: the disk is full, or worse.
+    """
+
+    def __init__(self, file: Path) -> None:
+        _check_place(file)
+        self._lock = threading.Lock()
+        self._connection = _open(file)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._connection.close()
+
+    def known_in(self, root: str, folder: str) -> dict[str, Known]:
+        """Give what was said of the files of one folder, by name."""
+        place = (_blob(root), _blob(folder))
+        with self._lock:
+            rows = self._connection.execute(_KNOWN_IN_FOLDER, place * 2).fetchall()
+        return {os.fsdecode(name): _known(row) for name, *row in rows}
+
+    def known(self, key: FileKey) -> Known | None:
+        """Give what was said of one file."""
+        query = " UNION ALL ".join(f"{half} AND name = ?" for half in _KNOWN_IN_FOLDER.split(" UNION ALL "))
+        with self._lock:
+            rows = self._connection.execute(query, _blobs(key) * 2).fetchall()
+        return _known(rows[-1][1:]) if rows else None
+
+    def folders(self, root: str) -> list[str]:
+        """Give the folders of which files are in the journal."""
+        query = "SELECT DISTINCT folder FROM published WHERE root = ?"
+        with self._lock:
+            rows = self._connection.execute(query, (_blob(root),)).fetchall()
+        return [os.fsdecode(folder) for (folder,) in rows]
+
+    def add(self, sightings: Iterable[Sighting]) -> None:
+        """Put events into the spool; a newer one of a file takes the older one's place."""
+        rows = [
+            (*_blobs(sighting.key), *_numbers(sighting.stamp), sighting.problem, sighting.event)
+            for sighting in sightings
+        ]
+        insert = (
+            "INSERT OR REPLACE INTO spool (root, folder, name, size, mtime_ns, ctime_ns, problem, event)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+        )
+        with self._transaction() as connection:
+            connection.executemany(insert, rows)
+
+    def oldest(self, most: int) -> list[Spooled]:
+        """Give the events that have waited longest."""
+        query = "SELECT id, root, event FROM spool ORDER BY id LIMIT ?"
+        with self._lock:
+            rows = self._connection.execute(query, (most,)).fetchall()
+        return [Spooled(row_id, os.fsdecode(root), event) for row_id, root, event in rows]
+
+    def mark_published(self, rows: Sequence[Spooled], epoch: str) -> None:
+        """Move rows from the spool to the journal; one that was replaced meanwhile stays in the spool."""
+        ids = [(row.row_id,) for row in rows]
+        copy = (
+            "INSERT OR REPLACE INTO published SELECT root, folder, name, size, mtime_ns, ctime_ns, problem, ?"
+            " FROM spool WHERE id = ?"
+        )
+        with self._transaction() as connection:
+            connection.executemany(copy, [(epoch, *row_id) for row_id in ids])
+            connection.executemany("DELETE FROM spool WHERE id = ?", ids)
+
+    def forget(self, root: str, folder: str, names: Iterable[str]) -> None:
+        """Drop files that are gone from the journal."""
+        rows = [(_blob(root), _blob(folder), _blob(name)) for name in names]
+        with self._transaction() as connection:
+            connection.executemany(f"DELETE FROM published WHERE {_FILE}", rows)  # noqa: S608 - a constant
+
+    def forget_folder(self, root: str, folder: str) -> None:
+        """Drop all files of a folder that is gone from the journal."""
+        with self._transaction() as connection:
+            connection.execute(
+                "DELETE FROM published WHERE root = ? AND folder = ?", (_blob(root), _blob(folder))
+            )
+
+    def forget_other_roots(self, roots: Iterable[str]) -> None:
+        """Drop from the journal what belongs to roots that are no longer configured."""
+        kept = {_blob(root) for root in roots}
+        with self._transaction() as connection:
+            found = connection.execute("SELECT DISTINCT root FROM published").fetchall()
+            gone = [(root,) for (root,) in found if root not in kept]
+            connection.executemany("DELETE FROM published WHERE root = ?", gone)
+
+    def figures(self, root: str, epoch: str | None) -> Figures:
+        """Count the files of a root; published are those that the stream of ``epoch`` has."""
+        with self._lock:
+            row = self._connection.execute(_FIGURES, {"root": _blob(root), "epoch": epoch}).fetchone()
+        return Figures(*row)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, self._connection:
+            self._connection.execute("BEGIN IMMEDIATE")
+            yield self._connection
+
+
+def _check_place(file: Path) -> None:
+    kind = file_system_of(file.parent)
+    if is_network_file_system(kind):
+        raise ConfigurationError(
+            f"{file} lies on a network file system ({kind}), where SQLite's locks do not hold: "
+            "put data_dir on a local disk"
+        )
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"data_dir: {file.parent} cannot be made ({error.strerror})") from error
+
+
+def _open(file: Path) -> sqlite3.Connection:
+    try:
+        return _connect(file)
+    except sqlite3.OperationalError as error:
+        raise ConfigurationError(f"data_dir: {file} cannot be opened ({error})") from error
+    except sqlite3.DatabaseError as error:
+        _set_aside(file, str(error))
+        return _connect(file)
+
+
+def _connect(file: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(file, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(
+            "PRAGMA synchronous = NORMAL"
+        )  # a kill loses nothing; a power cut only what is found again
+        _check_version(connection)
+        connection.executescript(f"{_SCHEMA}; PRAGMA user_version = {_SCHEMA_VERSION};")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _check_version(connection: sqlite3.Connection) -> None:
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version not in {0, _SCHEMA_VERSION}:
+        raise sqlite3.DatabaseError(f"its schema is version {version}, not {_SCHEMA_VERSION}")
+
+
+def _set_aside(file: Path, problem: str) -> None:
+    aside = file.with_suffix(".unreadable")  # one is kept, so that they cannot fill the disk
+    _log.error(
+        "the journal cannot be used: it is set aside and built anew", problem=problem, aside=str(aside)
+    )
+    file.replace(aside)
+    for suffix in ("-wal", "-shm"):
+        file.with_name(file.name + suffix).unlink(missing_ok=True)
+
+
+def _known(row: Sequence[Any]) -> Known:
+    size, mtime_ns, ctime_ns, problem, epoch = row
+    return Known(Stamp(size, mtime_ns, ctime_ns), problem, epoch)
+
+
+def _blob(name: str) -> bytes:
+    return os.fsencode(name)
+
+
+def _blobs(key: FileKey) -> tuple[bytes, bytes, bytes]:
+    return _blob(key.root), _blob(key.folder), _blob(key.name)
+
+
+def _numbers(stamp: Stamp) -> tuple[int, int, int]:
+    return stamp.size_bytes, stamp.modified_ns, stamp.changed_ns

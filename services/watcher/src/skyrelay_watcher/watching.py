@@ -1,0 +1,137 @@
+"""All roots, the spool and the publisher together, and what the beat says of them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from redis import Redis
+
+from skyrelay.logs import get_logger
+from skyrelay.settings import ImageWatcherSettings
+from skyrelay_watcher.frame_events import as_text
+from skyrelay_watcher.publisher import Publisher
+from skyrelay_watcher.root_watch import RootState, RootWatch
+from skyrelay_watcher.spool import Spool
+
+_log = get_logger(__name__)
+
+SPOOL_FILE = Path("watcher") / "spool.db"  # below data_dir
+_STALLED_AFTER = timedelta(seconds=30)  # a loop turns every second, but for one slow read
+_STOP_S = 1.5  # for all threads together: a process that is told to stop ends within 2 s
+
+
+@dataclass(frozen=True, slots=True)
+class RootReport:
+    """What the beat says of one root; times are ISO 8601 in UTC."""
+
+    path: str
+    state: str
+    files_seen: int
+    published: int
+    waiting: int
+    unreadable: int
+    spooled: int
+    last_event_at: str | None
+
+
+class Watching:
+    """Watches all configured roots until it is stopped.
+
+    Parameters
+    ----------
+    settings
+        The section ``image_watcher``.
+    redis
+        Client, for the publisher alone.
+    data_dir
+        Where the spool's folder is made.
+    scan_every
+        How often each root is compared with the journal; unset: by its file system.
+
+    Raises
+    ------
+    ConfigurationError
+        If the spool cannot lie there.
+    """
+
+    def __init__(
+        self,
+        settings: ImageWatcherSettings,
+        *,
+        redis: Redis,
+        data_dir: Path,
+        scan_every: timedelta | None = None,
+    ) -> None:
+        self._spool = Spool(data_dir / SPOOL_FILE)
+        spooled = threading.Event()
+        self._roots = [
+            RootWatch(
+                root,
+                spool=self._spool,
+                recursive=settings.recursive,
+                delay_s=settings.debounce_delay,
+                on_spooled=spooled,
+                scan_every=scan_every,
+            )
+            for root in settings.watch_path
+        ]
+        self._publisher = Publisher(redis, self._spool, wanted=spooled, on_epoch=self._meet_epoch)
+
+    def start(self) -> None:
+        """Begin, and forget the journal of roots that are no longer configured."""
+        self._spool.forget_other_roots(root.root for root in self._roots)
+        for root in self._roots:
+            root.start()
+        self._publisher.start()
+
+    def stop(self) -> None:
+        """End all threads; one that hangs in a dead mount, or waits for Redis, dies with the process."""
+        deadline = time.monotonic() + _STOP_S
+        loops: list[Publisher | RootWatch] = [self._publisher, *self._roots]
+        for loop in loops:
+            loop.stop()
+        ended = [loop.join(max(0.0, deadline - time.monotonic())) for loop in loops]
+        if all(ended):
+            self._spool.close()
+
+    def turns(self) -> bool:
+        """Tell whether the work goes round: with every loop stalled, nobody may say that we live."""
+        return any(not _stalls(root) for root in self._roots)
+
+    def state(self) -> str:
+        """Give the whole watcher's state in a word."""
+        fine = all(self._root_state(root) == RootState.WATCHING for root in self._roots)
+        return "watching" if fine else "degraded"
+
+    def reports(self) -> list[RootReport]:
+        """Give each root's figures."""
+        return [self._report(root) for root in self._roots]
+
+    def _meet_epoch(self, epoch: str) -> None:
+        for root in self._roots:
+            root.meet_epoch(epoch)
+
+    def _report(self, root: RootWatch) -> RootReport:
+        figures = self._spool.figures(root.root, self._publisher.epoch)
+        last = self._publisher.last_event_at.get(root.root)
+        return RootReport(
+            path=as_text(root.root),
+            state=self._root_state(root),
+            files_seen=figures.seen,
+            published=figures.published,
+            waiting=root.waiting,
+            unreadable=figures.unreadable,
+            spooled=figures.spooled,
+            last_event_at=last.isoformat() if last else None,
+        )
+
+    def _root_state(self, root: RootWatch) -> str:
+        return "stalled" if _stalls(root) else str(root.state)
+
+
+def _stalls(root: RootWatch) -> bool:
+    return root.idle_for() > _STALLED_AFTER
