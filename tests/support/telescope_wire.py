@@ -126,6 +126,34 @@ class LossyWire(_Listener):
         _hang_up(telescope)
 
 
+class MutableWire(_Listener):
+    """Passes bytes of any protocol; what a telescope answers can be muted, for the open connections."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._upstream = (host, port)
+        self._muted: set[socket.socket] = set()
+        super().__init__()
+
+    def mute(self) -> None:
+        """Let no answer pass on the connections that are open now."""
+        self._muted.update(self._open)
+
+    def serve(self, client: socket.socket) -> None:
+        """Pass bytes on, both ways."""
+        with socket.create_connection(self._upstream) as telescope:
+            self._open.append(telescope)
+            self._spawn(self._pass_on, client, telescope)
+            while data := telescope.recv(65536):
+                if client not in self._muted:
+                    client.sendall(data)
+
+    def _pass_on(self, client: socket.socket, telescope: socket.socket) -> None:
+        with suppress(OSError):
+            while data := client.recv(65536):
+                telescope.sendall(data)
+        _hang_up(telescope)
+
+
 def reply(request: dict[str, Any], result: object = 0, code: int = 0) -> bytes:
     """Write a reply as the firmware does."""
     content = {
@@ -160,6 +188,16 @@ def scripted(answer: Answer) -> Iterator[ScriptedTelescope]:
 def lossy(host: str, port: int) -> Iterator[LossyWire]:
     """Run a wire to a telescope that can lose things."""
     wire = LossyWire(host, port)
+    try:
+        yield wire
+    finally:
+        wire.close()
+
+
+@contextmanager
+def mutable(host: str, port: int) -> Iterator[MutableWire]:
+    """Run a wire to a telescope that can be muted."""
+    wire = MutableWire(host, port)
     try:
         yield wire
     finally:

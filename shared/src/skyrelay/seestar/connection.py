@@ -29,7 +29,7 @@ from skyrelay.seestar.errors import (
     refusal,
 )
 from skyrelay.seestar.fields import Fields, JsonValue
-from skyrelay.seestar.link import Link, LinkDropped, ReplyLate
+from skyrelay.seestar.link import KEEP_ALIVE, Link, LinkDropped, ReplyLate
 from skyrelay.seestar.reach import Port
 
 CONNECT = timedelta(seconds=5)  # a telescope in the same Wi-Fi answers within one
@@ -74,6 +74,8 @@ class Connection:
         Loads the user's key, once a telescope asks for it; `None` when none is configured.
     connect, reply
         How long to wait for a connection and for one reply, unless a call says otherwise.
+    keep_alive
+        How long to be silent at most while something is under way.
     """
 
     def __init__(
@@ -85,11 +87,12 @@ class Connection:
         signer: Callable[[], Signer] | None = None,
         connect: timedelta = CONNECT,
         reply: timedelta = REPLY,
+        keep_alive: timedelta = KEEP_ALIVE,
     ) -> None:
         self.name = name or host
         self._port = Port(self.name, host, port, "rpc_port")
         self._signer = signer
-        self._connect_within, self._reply_within = connect, reply
+        self._connect_within, self._reply_within, self._keep_alive = connect, reply, keep_alive
         self._link: Link | None = None
         self._opening = threading.RLock()
         self._subscriptions: list[Subscription] = []
@@ -209,7 +212,7 @@ class Connection:
         if soon.passed:
             raise DeadlinePassed(f"{self.name}: the time was over before a connection was made")
         try:
-            link = Link(self._port.host, self._port.number, soon, self._fan_out)
+            link = Link(self._port.host, self._port.number, soon, self._fan_out, self._keep_alive)
         except (OSError, UnicodeError) as error:
             raise self._port.away(error) from error
         try:

@@ -13,14 +13,15 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from skyrelay.logs import get_logger
 from skyrelay.seestar.codec import Decoder, Event, Garbage, Message, Reply, encode_request
 from skyrelay.seestar.deadline import Deadline
 from skyrelay.seestar.fields import JsonValue
 
-KEEP_ALIVE_S = 5.0  # the firmware closes a socket idle for about 15.5 s (seen live, 8.89)
-_GLANCE_S = 0.5  # how often the reader looks whether it should ping or end
+KEEP_ALIVE = timedelta(seconds=5)  # the firmware closes a socket idle for about 15.5 s (seen live, 8.89)
+_GLANCE_S = 0.25  # how often the reader looks whether it should ping or end
 _SEND_S = 5.0  # a request is a few kB: a telescope that does not take it in this time is gone
 _JOIN_S = 2.0
 _READ_BYTES = 65536
@@ -66,6 +67,8 @@ class Link:
         By when the connection must stand.
     on_event
         Called in the reader thread with every event; must not block.
+    keep_alive
+        How long to be silent at most, once `keep_alive` is switched on.
 
     Raises
     ------
@@ -73,7 +76,14 @@ class Link:
         If the connection cannot be made.
     """
 
-    def __init__(self, host: str, port: int, deadline: Deadline, on_event: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        deadline: Deadline,
+        on_event: Callable[[Event], None],
+        keep_alive: timedelta = KEEP_ALIVE,
+    ) -> None:
         self._socket = socket.create_connection((host, port), timeout=max(deadline.left_s, 0.001))
         self._socket.settimeout(_SEND_S)
         self._on_event = on_event
@@ -81,6 +91,7 @@ class Link:
         self._waiting: dict[int, _Waiting] = {}
         self._lock = threading.Lock()  # guards _waiting, _ended and the order of bytes sent
         self._ended = ""
+        self._silence_s = keep_alive.total_seconds()
         self._keep_alive = threading.Event()
         self._said_s = time.monotonic()
         self._reader = threading.Thread(target=self._read, name=f"seestar {host}", daemon=True)
@@ -186,7 +197,7 @@ class Link:
     def _ping_when_idle(self) -> None:
         """Say something when we have not for a while; what the telescope says does not count as ours."""
         idle_s = time.monotonic() - self._said_s
-        if self._keep_alive.is_set() and idle_s >= KEEP_ALIVE_S and not self._ended:
+        if self._keep_alive.is_set() and idle_s >= self._silence_s and not self._ended:
             with self._lock:
                 self._said_s = time.monotonic()
                 self._socket.sendall(encode_request(next(self._ids), "test_connection"))

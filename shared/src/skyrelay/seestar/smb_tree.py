@@ -1,0 +1,201 @@
+r"""SMB2 as far as a telescope's share needs it, on smbprotocol's lower layer.
+
+Its `smbclient` is not used: a script of that name, which another package installs beside Python's
+own programs, is found first by whatever is started from there. Errors are smbprotocol's.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from smbprotocol.connection import Connection
+from smbprotocol.exceptions import BadNetworkName, NoMoreFiles, NoSuchFile, SMBException
+from smbprotocol.file_info import FileDispositionInformation, FileInformationClass, FileRenameInformation
+from smbprotocol.open import (
+    CreateDisposition,
+    CreateOptions,
+    DirectoryAccessMask,
+    FileAttributes,
+    FilePipePrinterAccessMask,
+    ImpersonationLevel,
+    Open,
+    QueryDirectoryFlags,
+    ShareAccess,
+    SMB2SetInfoRequest,
+)
+from smbprotocol.session import Session
+from smbprotocol.tree import TreeConnect
+
+from skyrelay.seestar.deadline import Deadline
+
+_GUEST = "guest"
+_SHARED = ShareAccess.FILE_SHARE_READ | ShareAccess.FILE_SHARE_WRITE | ShareAccess.FILE_SHARE_DELETE
+_LIST = DirectoryAccessMask.FILE_LIST_DIRECTORY | DirectoryAccessMask.FILE_READ_ATTRIBUTES
+_DELETE = FilePipePrinterAccessMask.DELETE | FilePipePrinterAccessMask.FILE_READ_ATTRIBUTES
+_WRITE = FilePipePrinterAccessMask.FILE_WRITE_DATA | FilePipePrinterAccessMask.FILE_READ_ATTRIBUTES
+_ENTRIES = FileInformationClass.FILE_ID_FULL_DIRECTORY_INFORMATION
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file or folder in a listing; ``modified`` is aware UTC by the telescope's clock."""
+
+    name: str
+    size_bytes: int
+    is_folder: bool
+    modified: datetime | None
+
+
+class GuestTree:
+    """A share, connected as guest; one request at a time.
+
+    Parameters
+    ----------
+    host, port, shares
+        Where it is, and its possible names; the first that there is will do.
+    connect
+        By when the connection must stand.
+    operation
+        How long one request may take.
+
+    Raises
+    ------
+    NoSuchShare
+        If the server has none of the shares.
+    """
+
+    def __init__(
+        self, host: str, port: int, shares: Iterable[str], connect: Deadline, operation: timedelta
+    ) -> None:
+        self._connection = _BoundedConnection(host, port, operation)
+        try:
+            self._connection.connect(timeout=max(connect.left_s, 0.001))
+            self._tree = self._first(host, shares)
+        except BaseException:
+            self.abandon()
+            raise
+
+    @property
+    def connected(self) -> bool:
+        """Whether the connection stands, as far as has been noticed."""
+        return bool(self._connection.transport.connected)
+
+    def bound(self, deadline: Deadline | None) -> None:
+        """Let no later request last beyond ``deadline``."""
+        self._connection.deadline = deadline
+
+    def abandon(self) -> None:
+        """Close the socket without the goodbyes, which would be waited for; leaves no thread behind."""
+        if self._connection.transport is not None:
+            self._connection.disconnect(close=False)
+
+    def entries(self, path: str) -> list[Entry]:
+        """List a folder."""
+        found: list[Entry] = []
+        with self._open(path, _LIST, options=CreateOptions.FILE_DIRECTORY_FILE) as folder:
+            flags = QueryDirectoryFlags.SMB2_RESTART_SCANS
+            with suppress(NoMoreFiles, NoSuchFile):  # the two ways to say that this was all
+                while True:
+                    found += (_entry(fields) for fields in folder.query_directory("*", _ENTRIES, flags=flags))
+                    flags = 0
+        return [entry for entry in found if entry.name not in {".", ".."}]
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a file another path; one that is there is not replaced."""
+        order = FileRenameInformation()
+        order["replace_if_exists"] = False
+        order["file_name"] = new
+        with self._open(old, _DELETE) as file:
+            self._set(file, order)
+
+    def delete(self, path: str) -> None:
+        """Delete a file."""
+        order = FileDispositionInformation()
+        order["delete_pending"] = True
+        with self._open(path, _DELETE, options=CreateOptions.FILE_NON_DIRECTORY_FILE) as file:
+            self._set(file, order)
+
+    def write(self, path: str, chunks: Iterable[bytes]) -> None:
+        """Write a file, over whatever is there; a chunk is one request."""
+        offset = 0
+        with self._open(path, _WRITE, CreateDisposition.FILE_OVERWRITE_IF) as file:
+            for chunk in chunks:
+                file.write(chunk, offset)
+                offset += len(chunk)
+
+    def _first(self, host: str, shares: Iterable[str]) -> TreeConnect:
+        session = Session(self._connection, _GUEST, "", require_encryption=False, auth_protocol="ntlm")
+        session.connect()
+        for share in shares:
+            tree = TreeConnect(session, rf"\\{host}\{share}")
+            with suppress(BadNetworkName):
+                tree.connect(require_secure_negotiate=False)  # a guest has no key to verify it with
+                return tree
+        raise NoSuchShare("none of the shares is there")
+
+    @contextmanager
+    def _open(
+        self,
+        path: str,
+        access: int,
+        disposition: int = CreateDisposition.FILE_OPEN,
+        options: int = 0,
+    ) -> Iterator[Any]:
+        opened = Open(self._tree, path)
+        attributes = FileAttributes.FILE_ATTRIBUTE_NORMAL
+        opened.create(ImpersonationLevel.Impersonation, access, attributes, _SHARED, disposition, options)
+        try:
+            yield opened
+        except BaseException:
+            with suppress(SMBException, TypeError):  # the first error counts
+                opened.close()
+            raise
+        opened.close()
+
+    def _set(self, opened: Any, order: Any) -> None:
+        request = SMB2SetInfoRequest()
+        request["info_type"], request["file_info_class"] = order.INFO_TYPE, order.INFO_CLASS
+        request["file_id"], request["buffer"] = opened.file_id, order
+        session_id, tree_id = self._tree.session.session_id, self._tree.tree_connect_id
+        self._connection.receive(self._connection.send(request, session_id, tree_id))
+
+
+class NoSuchShare(Exception):  # noqa: N818 - internal, made into ShareMissing by the caller
+    """The server has no share of the names asked for."""
+
+
+class _BoundedConnection(Connection):  # type: ignore[misc] # smbprotocol has no types
+    """An SMB connection on which no wait is endless (smbprotocol's own have no time-out)."""
+
+    deadline: Deadline | None = None
+
+    def __init__(self, host: str, port: int, operation: timedelta) -> None:
+        super().__init__(uuid.uuid4(), host, port, require_signing=False)  # a guest cannot sign
+        self._operation = operation
+
+    def receive(
+        self,
+        request: Any,
+        wait: bool = True,
+        timeout: float | None = None,  # noqa: ARG002 - ours holds, whatever the library asks for
+        resolve_symlinks: bool = True,
+    ) -> Any:
+        """Wait for an answer, at most as long as an operation and the caller's deadline allow."""
+        until = Deadline.after(self._operation)
+        left_s = min(until.left_s, self.deadline.left_s) if self.deadline else until.left_s
+        return super().receive(request, wait=wait, timeout=left_s, resolve_symlinks=resolve_symlinks)
+
+
+def _entry(fields: Any) -> Entry:
+    modified = fields["last_write_time"].get_value()
+    return Entry(
+        name=fields["file_name"].get_value().decode("utf-16-le", "replace"),
+        size_bytes=fields["end_of_file"].get_value(),
+        is_folder=fields["file_attributes"].has_flag(FileAttributes.FILE_ATTRIBUTE_DIRECTORY),
+        modified=modified if isinstance(modified, datetime) else None,
+    )
