@@ -127,16 +127,31 @@ class LossyWire(_Listener):
 
 
 class MutableWire(_Listener):
-    """Passes bytes of any protocol; what a telescope answers can be muted, for the open connections."""
+    """Passes bytes of any protocol, and loses answers or requests when a test says so."""
 
     def __init__(self, host: str, port: int) -> None:
         self._upstream = (host, port)
         self._muted: set[socket.socket] = set()
+        self._mute_when: Callable[[], bool] = lambda: False
+        self._close_when: Callable[[], bool] = lambda: False
+        self._refused: Callable[[bytes], bool] = lambda _data: False
         super().__init__()
 
     def mute(self) -> None:
         """Let no answer pass on the connections that are open now."""
         self._muted.update(self._open)
+
+    def mute_when(self, condition: Callable[[], bool]) -> None:
+        """Mute a connection once, where an answer should pass and the condition holds."""
+        self._mute_when = condition
+
+    def close_when(self, condition: Callable[[], bool]) -> None:
+        """Close everything where an answer should pass and the condition holds."""
+        self._close_when = condition
+
+    def refuse_requests_of(self, condition: Callable[[bytes], bool]) -> None:
+        """Drop the connection instead of passing such a request."""
+        self._refused = condition
 
     def serve(self, client: socket.socket) -> None:
         """Pass bytes on, both ways."""
@@ -144,14 +159,24 @@ class MutableWire(_Listener):
             self._open.append(telescope)
             self._spawn(self._pass_on, client, telescope)
             while data := telescope.recv(65536):
+                self._lose(client)
                 if client not in self._muted:
                     client.sendall(data)
 
+    def _lose(self, client: socket.socket) -> None:
+        if self._mute_when():
+            self._mute_when = lambda: False
+            self._muted.add(client)
+        if self._close_when():
+            _hang_up(self._server)
+            self.drop()
+
     def _pass_on(self, client: socket.socket, telescope: socket.socket) -> None:
         with suppress(OSError):
-            while data := client.recv(65536):
+            while (data := client.recv(65536)) and not self._refused(data):
                 telescope.sendall(data)
         _hang_up(telescope)
+        _hang_up(client)
 
 
 def reply(request: dict[str, Any], result: object = 0, code: int = 0) -> bytes:

@@ -150,7 +150,7 @@ class HttpFiles:
             with self._response(folder, name, headers) as response, self._broken_answers():
                 total = self._total(response, part, name, expected)
                 if total is not None and part.size < total:
-                    part.append(_until(response.iter_content(_CHUNK_BYTES), until), total)
+                    part.append(_arriving(response, until), total)
         except NoAnswer:
             return False
         return part.size == total
@@ -252,11 +252,10 @@ def _validator(response: requests.Response) -> str:
     return etag if etag.startswith('"') else response.headers.get("Last-Modified", "")
 
 
-def _until(chunks: Iterator[bytes], deadline: Deadline) -> Iterator[bytes]:
-    for chunk in chunks:
+def _arriving(response: requests.Response, until: Deadline) -> Iterator[bytes]:
+    """Give bytes as they come: reading whole chunks would lose the last one of a body that breaks off."""
+    while not until.passed and (chunk := response.raw.read1(_CHUNK_BYTES)):
         yield chunk
-        if deadline.passed:
-            return
 
 
 def _first_bytes(response: requests.Response, length: int) -> bytes:
