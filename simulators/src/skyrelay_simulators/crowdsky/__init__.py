@@ -4,9 +4,9 @@ It speaks the real server's API over HTTP, keeps what it is given, computes chun
 can be told to fail.
 """
 
-from skyrelay_simulators.crowdsky.faults import Fault
-from skyrelay_simulators.crowdsky.journal import JournalEntry, ReceivedFile
 from skyrelay_simulators.crowdsky.server import SimulatedCrowdSky, serve
 from skyrelay_simulators.crowdsky.storage import StoredStack
+from skyrelay_simulators.web.faults import Fault
+from skyrelay_simulators.web.journal import JournalEntry, ReceivedFile
 
 __all__ = ["Fault", "JournalEntry", "ReceivedFile", "SimulatedCrowdSky", "StoredStack", "serve"]

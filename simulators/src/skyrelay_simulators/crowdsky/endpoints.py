@@ -20,11 +20,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 
 from skyrelay_simulators.crowdsky.header import NotFits, UploadHeader, read_upload_header, scrub_site
-from skyrelay_simulators.crowdsky.journal import Draft, ReceivedFile
 from skyrelay_simulators.crowdsky.stacking import stack_raw_frames
-from skyrelay_simulators.crowdsky.storage import KeptFile, RawFile, Storage, StoredStack, database_stamp
+from skyrelay_simulators.crowdsky.storage import RawFile, Storage, StoredStack, database_stamp
+from skyrelay_simulators.web.journal import Draft, ReceivedFile
+from skyrelay_simulators.web.kept_files import KeptFile
+from skyrelay_simulators.web.observed import draft_of
 
-DRAFT = "skyrelay.draft"  # where a request's scope carries its journal entry
 _FITS_SUFFIXES = frozenset({".fit", ".fits"})
 _NOT_IN_A_HEADER = re.compile(r'[^\x20-\x7e]|["\\]')
 
@@ -188,11 +189,11 @@ class Endpoints:
         known = self._rules.users.get(user, "")
         if not known or not hmac.compare_digest(known.encode(), password.encode()):
             raise Refused(401, "Invalid username or password.")
-        _draft(request).user = user
+        draft_of(request).user = user
         return user
 
     def _form(self, request: Request, data: FormData) -> UploadForm:
-        form = UploadForm(data, _draft(request), self._storage)
+        form = UploadForm(data, draft_of(request), self._storage)
         form.draft.fields.update({name: value for name, value in data.items() if isinstance(value, str)})
         return form
 
@@ -299,11 +300,6 @@ class Endpoints:
             n_frames_aligned=len(frames),
         )
         return replace(stack, id=self._storage.add_stack(stack))
-
-
-def _draft(request: Request) -> Draft:
-    draft: Draft = request.scope[DRAFT]
-    return draft
 
 
 def _group(frame: RawFile) -> tuple[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 import time
 import uuid
@@ -13,7 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-_COPY_BYTES = 1024 * 1024
+from skyrelay_simulators.web.kept_files import KeptFile, KeptFiles
+
 _BUSY_S = 30.0  # how long one request waits for another's transaction
 _TABLES = """
 CREATE TABLE IF NOT EXISTS stacks (
@@ -115,15 +115,6 @@ class RawFile:
     telescope_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class KeptFile:
-    """A file that has arrived: where it lies, its size in bytes, the SHA-256 of its bytes."""
-
-    path: Path
-    size: int
-    sha256: str
-
-
 class Storage:
     """Files and index under one folder. Safe to use from several threads; survives the server's end.
 
@@ -131,8 +122,7 @@ class Storage:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._files = folder / "files"
-        self._files.mkdir(parents=True, exist_ok=True)
+        self._files = KeptFiles(folder / "files")
         self._index = folder / "crowdsky.sqlite3"
         with self._opened() as database:
             database.executescript(_TABLES)
@@ -146,19 +136,11 @@ class Storage:
 
     def keep_file(self, source: BinaryIO, suffix: str = ".fit") -> KeptFile:
         """Copy what is read from ``source`` into a file with a name of our own."""
-        path = self._files / f"{uuid.uuid4().hex}{suffix}"
-        part = path.with_suffix(".part")
-        digest, size = hashlib.sha256(), 0
-        with part.open("wb") as file:
-            while piece := source.read(_COPY_BYTES):
-                digest.update(piece)
-                size += file.write(piece)
-        part.replace(path)
-        return KeptFile(path, size, digest.hexdigest())
+        return self._files.keep(source, suffix)
 
     def path_of(self, stored_as: str) -> Path:
         """Give where a file lies."""
-        return self._files / stored_as
+        return self._files.path_of(stored_as)
 
     def add_stack(self, stack: StoredStack) -> int:
         """Write a stack into the index; give its number."""

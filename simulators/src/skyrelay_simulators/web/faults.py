@@ -1,19 +1,22 @@
-"""Failures that the simulated server can be told to show, by endpoint."""
+"""Failures that a simulated server can be told to show, by endpoint."""
 
 from __future__ import annotations
 
 import json
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-ENDPOINTS = frozenset(
-    {"my_stacks", "upload_stack", "download_stack", "raw_start", "raw_file", "raw_finalize", "*"}
-)
+EVERY_ENDPOINT = "*"
 _PAGE = "<!DOCTYPE html><html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>"
+
+
+def web_page(title: str) -> str:
+    """Give a page of HTML, as a server or a proxy shows instead of an answer."""
+    return _PAGE.format(title=title)
 
 
 class Fault(BaseModel):
@@ -60,7 +63,7 @@ class Fault(BaseModel):
         """Give status, headers and body of the answer."""
         is_page = self.mode == "html-200"
         status = self.status if self.mode == "status" else 200
-        default = _PAGE.format(title="Down for maintenance") if is_page else {"error": self._words(status)}
+        default = web_page("Down for maintenance") if is_page else {"error": self._words(status)}
         body = default if self.body is None else self.body
         content_type = "application/json" if isinstance(body, dict) else "text/html; charset=utf-8"
         headers = {"content-type": content_type}
@@ -74,9 +77,16 @@ class Fault(BaseModel):
 
 
 class FaultBoard:
-    """The faults that are switched on. Safe to use from several threads."""
+    """The faults that are switched on. Safe to use from several threads.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    endpoints
+        Names of the server's endpoints.
+    """
+
+    def __init__(self, endpoints: Collection[str]) -> None:
+        self._endpoints = frozenset(endpoints) | {EVERY_ENDPOINT}
         self._lock = threading.Lock()
         self._faults: dict[str, deque[Fault]] = {}
 
@@ -88,8 +98,8 @@ class FaultBoard:
         ValueError
             If there is no such endpoint.
         """
-        if endpoint not in ENDPOINTS:
-            raise ValueError(f"no endpoint {endpoint!r}; there are {', '.join(sorted(ENDPOINTS))}")
+        if endpoint not in self._endpoints:
+            raise ValueError(f"no endpoint {endpoint!r}; there are {', '.join(sorted(self._endpoints))}")
         with self._lock:
             self._faults[endpoint] = deque(faults)
 
@@ -106,7 +116,7 @@ class FaultBoard:
     def take(self, endpoint: str) -> Fault | None:
         """Give the fault for the request at hand, and count it."""
         with self._lock:
-            for faults in (self._faults.get(endpoint), self._faults.get("*")):
+            for faults in (self._faults.get(endpoint), self._faults.get(EVERY_ENDPOINT)):
                 if faults:
                     return _use(faults)
         return None

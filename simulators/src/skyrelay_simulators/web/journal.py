@@ -1,10 +1,11 @@
-"""What the simulated server was asked, request by request."""
+"""What a simulated server was asked, request by request."""
 
 from __future__ import annotations
 
 import threading
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +27,15 @@ class JournalEntry:
     at
         Aware UTC time of its arrival.
     endpoint
-        ``my_stacks``, ``upload_stack``, ``raw_file``, …, or the path if it is none of them.
+        The server's name for it (``upload_stack``, ``heartbeat``, …), or the path if it is none of its own.
     user
-        Who logged in; `None` if nobody did.
+        Who logged in (CrowdSky: the user; the cloud: the node); `None` if nobody did.
     status
         Of the answer; `None` if the connection was closed without one.
     fields
         The form's fields, without the files.
+    content
+        The JSON that was sent, without keys and passwords; `None` if it was none.
     fault
         Mode of the fault that was shown, if one was.
     """
@@ -47,6 +50,7 @@ class JournalEntry:
     bytes_received: int
     fields: dict[str, str]
     files: tuple[ReceivedFile, ...]
+    content: Any
     fault: str | None
 
     def to_json(self) -> dict[str, object]:
@@ -69,6 +73,7 @@ class Draft:
     bytes_received: int = 0
     fields: dict[str, str] = field(default_factory=dict)
     files: list[ReceivedFile] = field(default_factory=list)
+    content: Any = None
 
     def finished(self) -> JournalEntry:
         """Close the entry."""
@@ -83,6 +88,7 @@ class Draft:
             bytes_received=self.bytes_received,
             fields=dict(self.fields),
             files=tuple(self.files),
+            content=self.content,
             fault=self.fault,
         )
 
