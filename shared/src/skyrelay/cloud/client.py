@@ -1,0 +1,253 @@
+"""Calls to the observation network's cloud: typed values out, typed errors when it says no.
+
+Source: the API's documentation (registration, heartbeat, headers), and answers of the public server.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Any, Self
+
+import requests
+from pydantic import SecretStr
+from requests import PreparedRequest, Response
+
+from skyrelay.cloud.credentials import NodeCredentials
+from skyrelay.cloud.errors import CloudAway, CloudRefused, CredentialsRefused
+from skyrelay.version import __version__
+
+_CONNECT_S, _READ_S = 5.0, 15.0
+_ANSWER_S = 30.0  # for the whole answer: a server that drips a byte now and then must not hold us
+_MOST_BYTES = 1024 * 1024  # answers to these calls have a few hundred
+_MOST_WORDS = 200  # characters of the server's own words in a message
+_LONGEST_WAIT = timedelta(hours=1)  # that a Retry-After may ask for
+_LATER = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
+
+
+@dataclass(frozen=True, slots=True)
+class NodeCard:
+    """What a node says of itself when it registers.
+
+    Attributes
+    ----------
+    node_id
+        The wished one; empty lets the server choose.
+    latitude_deg, longitude_deg, elevation_m
+        Of the site, as exact as its owner shares it; an unknown elevation is left out.
+    utc_offset_h
+        Local time − UTC, hours.
+    """
+
+    node_id: str
+    owner_name: str
+    latitude_deg: float = field(repr=False)
+    longitude_deg: float = field(repr=False)
+    elevation_m: float | None = field(repr=False)
+    telescope_model: str
+    filters: str
+    utc_offset_h: float
+
+    def payload(self) -> dict[str, object]:
+        """Write it as the API wants it."""
+        values: dict[str, object] = {
+            "node_id": self.node_id,
+            "owner_name": self.owner_name,
+            "latitude": self.latitude_deg,
+            "longitude": self.longitude_deg,
+            "elevation": self.elevation_m,
+            "telescope_model": self.telescope_model,
+            "filters": self.filters,
+            "utc_offset_hours": self.utc_offset_h,
+        }
+        return {key: value for key, value in values.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """The server's answer to a registration; ``warning`` is what it says about the activation, if it does."""
+
+    credentials: NodeCredentials
+    warning: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """The server took a heartbeat; ``server_at`` is the UTC time of its clock, where it says so."""
+
+    server_at: datetime | None
+
+
+class CloudClient:
+    """One cloud.
+
+    Parameters
+    ----------
+    url
+        Its address, without a slash at the end.
+
+    Raises
+    ------
+    CloudAway
+        By all calls: no connection, no (whole) answer in time, or a status that asks to come later.
+    CredentialsRefused
+        By all calls: status 401.
+    CloudRefused
+        By all calls: any other refusal, or an answer that is not the cloud's.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._session = requests.Session()
+        self._session.headers["User-Agent"] = f"skyrelay/{__version__}"
+        self._session.auth = _leave_as_it_is
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+    def register(self, card: NodeCard) -> Registration:
+        """Register the node; the credentials of the answer are the only copy there is."""
+        answer = self._post("/api/v1/nodes/register", card.payload()).body
+        try:
+            credentials = NodeCredentials(_text(answer, "node_id"), SecretStr(_text(answer, "api_key")))
+        except ValueError as error:
+            raise CloudRefused(f"the cloud's answer to the registration is of no use: {error}") from error
+        return Registration(credentials, _text(answer, "activation_warning")[:_MOST_WORDS] or None)
+
+    def heartbeat(self, credentials: NodeCredentials, conditions: Mapping[str, object]) -> Heartbeat:
+        """Say that the node lives, and under what conditions (which replace those that the cloud has)."""
+        answer = self._post("/api/v1/nodes/heartbeat", {"conditions": dict(conditions)}, credentials)
+        if answer.body.get("ok") is False:
+            raise CloudRefused(f"the cloud refuses the heartbeat: {_words(answer.body)}")
+        return Heartbeat(answer.at)
+
+    def _post(self, path: str, payload: object, credentials: NodeCredentials | None = None) -> _Answer:
+        headers = {} if credentials is None else _headers(credentials)
+        secret = headers.get("X-Api-Key", "")
+        try:
+            with self._session.post(
+                f"{self._url}{path}",
+                json=payload,
+                headers=headers,
+                timeout=(_CONNECT_S, _READ_S),
+                allow_redirects=False,  # the key goes to the configured address and to no other
+                stream=True,
+            ) as response:
+                return _take(response, _without(secret, _read(response)))
+        except requests.RequestException as error:
+            raise CloudAway(f"the cloud does not answer ({_name(error)})") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    body: Mapping[str, Any]
+    at: datetime | None
+
+
+def _leave_as_it_is(request: PreparedRequest) -> PreparedRequest:
+    """Stand in for a login, so that requests takes none from a .netrc file."""
+    return request
+
+
+def _headers(credentials: NodeCredentials) -> dict[str, str]:
+    return {"X-Node-Id": credentials.node_id, "X-Api-Key": credentials.api_key.get_secret_value()}
+
+
+def _read(response: Response) -> bytes:
+    deadline, content = time.monotonic() + _ANSWER_S, b""
+    for piece in response.iter_content(8192):
+        content += piece
+        if len(content) > _MOST_BYTES or time.monotonic() > deadline:
+            raise CloudAway("the cloud's answer is too long, or too slow")
+    return content
+
+
+def _without(secret: str, content: bytes) -> bytes:
+    """Blacken the key in an answer that repeats it: its words go into logs."""
+    return content.replace(secret.encode(), b"(key)") if secret else content
+
+
+def _take(response: Response, content: bytes) -> _Answer:
+    status, body = response.status_code, _object(content)
+    if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+        if content.strip() and body is None:
+            raise CloudAway(
+                "what answers at cloud.url is not the cloud: no JSON (a login page of the network?)"
+            )
+        return _Answer(body or {}, _date(response))
+    raise _error(response, _words(body))
+
+
+def _error(response: Response, words: str) -> CloudAway | CloudRefused:
+    status = response.status_code
+    if status == HTTPStatus.UNAUTHORIZED:
+        return CredentialsRefused(
+            f"the cloud refuses the node's credentials: {words}. Ask its operator, or set cloud.node_id and "
+            "cloud.api_key to valid ones"
+        )
+    if status in _LATER or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return CloudAway(f"the cloud answers {status}: {words}", retry_after=_retry_after(response))
+    if status < HTTPStatus.BAD_REQUEST:
+        return CloudRefused(f"the cloud answers {status}: it wants another address; set cloud.url to that")
+    return CloudRefused(f"the cloud answers {status}: {words}")
+
+
+def _object(content: bytes) -> Mapping[str, Any] | None:
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _words(body: Mapping[str, Any] | None) -> str:
+    """Give the server's own reason, as one short printable line."""
+    said = [body[key] for key in ("error", "detail", "message") if body.get(key)] if body else []
+    text = " ".join(str(said[0] if said else "no reason given").split())
+    return "".join(character for character in text if character.isprintable())[:_MOST_WORDS]
+
+
+def _text(body: Mapping[str, Any], key: str) -> str:
+    value = body.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def _date(response: Response) -> datetime | None:
+    return _http_date(response.headers.get("Date", ""))
+
+
+def _retry_after(response: Response) -> timedelta | None:
+    text = response.headers.get("Retry-After", "")
+    if text.isascii() and text.isdigit():
+        return min(timedelta(seconds=int(text[:9])), _LONGEST_WAIT)
+    until = _http_date(text)
+    return None if until is None else max(timedelta(), min(until - datetime.now(UTC), _LONGEST_WAIT))
+
+
+def _http_date(text: str) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _name(error: requests.RequestException) -> str:
+    return {
+        requests.ConnectTimeout: "no connection in time",
+        requests.ReadTimeout: "no answer in time",
+        requests.exceptions.SSLError: "its certificate is not valid",
+        requests.ConnectionError: "no connection",
+    }.get(type(error), type(error).__name__)

@@ -1,0 +1,118 @@
+"""Each answer of a cloud becomes a typed value or a typed error."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from pydantic import SecretStr
+
+from skyrelay.cloud.client import CloudClient, NodeCard
+from skyrelay.cloud.credentials import NodeCredentials
+from skyrelay.cloud.errors import CloudAway, CloudRefused, CredentialsRefused
+from support.small_cloud import Answer, SmallCloud
+
+_CARD = NodeCard("", "Ada", 48.2, 16.4, 170.0, "ZWO Seestar S50", "TG", 1.0)
+_NODE = NodeCredentials("node-1", SecretStr("key-of-node-1"))
+
+
+@pytest.fixture
+def client(cloud: SmallCloud) -> Iterator[CloudClient]:
+    with CloudClient(cloud.url) as client:
+        yield client
+
+
+def test_registration(cloud: SmallCloud, client: CloudClient) -> None:
+    registration = client.register(_CARD)
+    assert registration.credentials == _NODE
+    assert registration.warning is None
+    call = cloud.calls[0]
+    assert call.body == {
+        "node_id": "",
+        "owner_name": "Ada",
+        "latitude": 48.2,
+        "longitude": 16.4,
+        "elevation": 170.0,
+        "telescope_model": "ZWO Seestar S50",
+        "filters": "TG",
+        "utc_offset_hours": 1.0,
+    }
+    assert not {"X-Node-Id", "X-Api-Key", "Authorization"} & call.headers.keys()
+
+
+def test_heartbeat(cloud: SmallCloud, client: CloudClient) -> None:
+    client.register(_CARD)
+    heartbeat = client.heartbeat(_NODE, {"utc_offset_hours": 1.0})
+    assert heartbeat.server_at is not None
+    call = cloud.calls[1]
+    assert (call.headers["X-Node-Id"], call.headers["X-Api-Key"]) == ("node-1", "key-of-node-1")
+    assert call.body == {"conditions": {"utc_offset_hours": 1.0}}
+
+
+def test_unknown_credentials(client: CloudClient) -> None:
+    with pytest.raises(CredentialsRefused, match="unknown node or key"):
+        client.heartbeat(_NODE, {})
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "words"),
+    [
+        (Answer(500, b"<html>oops</html>"), CloudAway, "500"),
+        (Answer(503), CloudAway, "503"),
+        (Answer(429), CloudAway, "429"),
+        (Answer(200, b"<html>Please accept our terms</html>"), CloudAway, "no JSON"),
+        (Answer(200, b"[" * 100_000), CloudAway, "no JSON"),
+        (Answer(200, b" " * 2_000_000), CloudAway, "too long"),
+        (Answer(400, b'{"error": "location\\nmissing"}'), CloudRefused, "400: location missing"),
+        (Answer(404), CloudRefused, "no reason given"),
+        (Answer(302, headers={"Location": "http://127.0.0.1:1/"}), CloudRefused, "another address"),
+        (Answer(200, b'{"ok": false, "error": "suspended"}'), CloudRefused, "suspended"),
+    ],
+)
+def test_other_answers(
+    cloud: SmallCloud, client: CloudClient, answer: Answer, kind: type[Exception], words: str
+) -> None:
+    cloud.answers.append(answer)
+    with pytest.raises(kind, match=words):
+        client.heartbeat(_NODE, {})
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"node_id": "a"}, {"node_id": 7, "api_key": "x"}, {"node_id": "a", "api_key": "b\n"}]
+)
+def test_a_registration_without_usable_credentials(
+    cloud: SmallCloud, client: CloudClient, body: object
+) -> None:
+    cloud.answers.append(Answer(200, json.dumps(body).encode()))
+    with pytest.raises(CloudRefused, match="of no use"):
+        client.register(_CARD)
+
+
+def test_it_may_say_when_to_come_again(cloud: SmallCloud, client: CloudClient) -> None:
+    for said, expected in (
+        ("120", timedelta(minutes=2)),
+        ("99999999999", timedelta(hours=1)),
+        ("soon", None),
+    ):
+        cloud.answers.append(Answer(503, headers={"Retry-After": said}))
+        with pytest.raises(CloudAway) as caught:
+            client.heartbeat(_NODE, {})
+        assert caught.value.retry_after == expected
+
+
+def test_nobody_there() -> None:
+    with CloudClient("http://127.0.0.1:9") as client, pytest.raises(CloudAway, match="no connection"):
+        client.heartbeat(_NODE, {})
+
+
+def test_an_answer_that_repeats_the_key_does_not_bring_it_into_logs(
+    cloud: SmallCloud, client: CloudClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    cloud.answers.append(Answer(401, b'{"error": "key-of-node-1 is revoked"}'))
+    with pytest.raises(CredentialsRefused) as caught:
+        client.heartbeat(_NODE, {})
+    assert "key-of-node-1" not in f"{caught.value}{caplog.text}"
