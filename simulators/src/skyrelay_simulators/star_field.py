@@ -24,6 +24,8 @@ _PIXELS_PER_STAR = 4000
 _FEWEST_STARS = 15
 _STAR_WIDTH = 1.6  # pixels, sigma
 _STAMP = 7  # pixels from a star's centre that are drawn
+_TARGET_PEAK = 12_000.0  # counts in 10 s of what lies at the centre
+_BRIGHTEST = 45_000.0  # counts in 10 s
 _DRIFT = 3  # frames wander by up to that many mosaic cells
 _FULL = 65535
 
@@ -60,14 +62,14 @@ class StarField:
 
     def _draw(self, size: FieldSize) -> NDArray[np.float32]:
         scene = np.full((size.height, size.width), _SKY, np.float32)
+        self._add_star(scene, size.width / 2, size.height / 2, _TARGET_PEAK)
         for _ in range(max(_FEWEST_STARS, size.width * size.height // _PIXELS_PER_STAR)):
-            self._draw_star(scene)
+            x = self._random.uniform(_STAMP, size.width - _STAMP)
+            y = self._random.uniform(_STAMP, size.height - _STAMP)
+            self._add_star(scene, x, y, min(150.0 * self._random.pareto(1.1) + 100.0, _BRIGHTEST))
         return scene * np.float32(self._brightness)
 
-    def _draw_star(self, scene: NDArray[np.float32]) -> None:
-        height, width = scene.shape
-        x, y = self._random.uniform(_STAMP, width - _STAMP), self._random.uniform(_STAMP, height - _STAMP)
-        peak = min(150.0 * self._random.pareto(1.1) + 100.0, 45_000.0)
+    def _add_star(self, scene: NDArray[np.float32], x: float, y: float, peak: float) -> None:
         left, top = int(x) - _STAMP, int(y) - _STAMP
         rows, columns = np.mgrid[top : top + 2 * _STAMP, left : left + 2 * _STAMP]
         profile = peak * np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * _STAR_WIDTH**2))

@@ -54,18 +54,20 @@ def _prctl(option: int, value: int) -> None:
 
 
 def _run_smbd(program: str, config: str) -> int:
+    place = Path(config).parent
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)  # so that smbd's orphans come to us, and none stays a zombie
     smbd = subprocess.Popen(  # noqa: S603 - the program that the simulator found
-        [program, "--foreground", "--no-process-group", f"--configfile={config}"],
+        [program, "--foreground", "--no-process-group", f"--configfile={config}", f"--log-basename={place}"],
         stdin=subprocess.DEVNULL,
         process_group=0,
         preexec_fn=_follow,  # noqa: PLW1509 - this process has one thread, so nothing can be locked
     )
-    while smbd.poll() is None and not _input_closed(_LOOK_S):
+    while (code := smbd.poll()) is None and not _input_closed(_LOOK_S):
         pass
     _end_group(smbd.pid)
-    shutil.rmtree(Path(config).parent, ignore_errors=True)  # the simulator may not live to do it
-    return 0
+    if code is None:
+        shutil.rmtree(place, ignore_errors=True)  # the simulator may not live to do it
+    return code or 0
 
 
 def _follow() -> None:

@@ -52,9 +52,6 @@ _SMBD_CONFIG = """\
     guest ok = yes
     guest only = yes
     read only = no
-    force user = {user}
-    create mask = 0664
-    directory mask = 0775
 """
 
 
@@ -170,11 +167,22 @@ def _await_end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _smbd_config(spec: TelescopeSpec, port: int, state: Path, user: str) -> str:
-    everywhere = spec.host == "0.0.0.0"  # noqa: S104 - compared, not bound
-    binding = "" if everywhere else f"interfaces = {spec.host}\n    bind interfaces only = yes"
     return _SMBD_CONFIG.format(
-        port=port, binding=binding, state=state, user=user, share=spec.share, root=spec.root.resolve()
+        port=port,
+        binding=_binding(spec.host),
+        state=state,
+        user=user,
+        share=spec.share,
+        root=spec.root.resolve(),
     )
+
+
+def _binding(host: str) -> str:
+    if host == "0.0.0.0":  # noqa: S104 - compared, not bound
+        return ""
+    # 127.0.0.2 and its like are no interface of their own, but lie in the loopback's network.
+    network = f"{host}/8" if host.startswith("127.") else host
+    return f"interfaces = {network}\n    bind interfaces only = yes"
 
 
 def _free_port(host: str) -> int:

@@ -20,6 +20,7 @@ from skyrelay_simulators.telescope.emmc import write_whole
 from skyrelay_simulators.telescope.stacked_files import StackedFiles, UnfitFrameError
 
 _EXPOSURE = re.compile(r"_(?P<exposure>[0-9]+(?:\.[0-9]+)?s)_")
+_SIGN_BIT = 32768  # BZERO of unsigned 16-bit data: adding it flips one bit
 _THUMB_WIDTH = 200  # pixels, guessed
 _STAR_SIGMAS = 9.0  # median deviations above the sky from which a pixel belongs to a star
 _STAR_CAP = 60.0  # median deviations; a saturated star must not outweigh all others
@@ -132,14 +133,15 @@ def exposure_text(frame_name: str) -> str:
 
 def _read_frame(path: Path) -> tuple[Header, NDArray[np.uint16]]:
     try:
-        with fits.open(path, memmap=False) as units:
-            pixels: NDArray[np.uint16] = units[0].data
-            header: Header = units[0].header
-    except (OSError, TypeError, ValueError, IndexError) as error:
+        content = io.BytesIO(path.read_bytes())
+        header = Header.fromfile(content)
+        width, height = (int(header[f"NAXIS{axis}"]) for axis in (1, 2))
+        pixels = np.frombuffer(content.read(2 * width * height), ">u2").reshape(height, width)
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise UnfitFrameError(f"{path.name} cannot be read: {error}") from error
-    if pixels is None or pixels.ndim != 2:
-        raise UnfitFrameError(f"{path.name} holds no image")
-    return header, pixels
+    if (header.get("BITPIX"), header.get("BZERO")) != (16, _SIGN_BIT):
+        raise UnfitFrameError(f"{path.name} holds no unsigned 16-bit image")
+    return header, pixels.astype(np.uint16) ^ np.uint16(_SIGN_BIT)
 
 
 def _free_stem(place: Path, head: str, saved_local: datetime) -> str:

@@ -1,0 +1,136 @@
+"""A site as a program: ready line, control port, clean end."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from skyrelay_simulators.site import SiteFileError, load_site
+from support.waiting import eventually
+
+_PROGRAM = "from skyrelay_simulators.program import simulate; simulate()"
+_SITE = """
+telescopes:
+  - telescope: {{serial: garden, root: {root}/garden, timezone: Europe/Vienna, smb_backend: "off"}}
+    night:
+      width: 64
+      height: 96
+      targets:
+        - {{target: M 81, ra_deg: 148.9, dec_deg: 69.1, start: 2026-02-27T21:00:00+01:00, frames: 5}}
+        - {{target: M 82, ra_deg: 148.9, dec_deg: 69.7, start: 2026-02-27T21:15:00+01:00, duration: PT2M}}
+  - telescope: {{serial: roof, root: {root}/roof, smb_backend: "off"}}
+"""
+
+
+@pytest.fixture
+def site_file(tmp_path: Path) -> Path:
+    """A site of two telescopes, one of which has a night."""
+    path = tmp_path / "site.yaml"
+    path.write_text(_SITE.format(root=tmp_path))
+    return path
+
+
+@contextmanager
+def _running(*arguments: object) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
+    command = [sys.executable, "-W", "error", "-c", _PROGRAM, *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
+        try:
+            assert program.stdout is not None
+            yield program, json.loads(program.stdout.readline())
+        finally:
+            program.kill()
+
+
+def test_a_site_is_driven_over_its_control_port(site_file: Path, tmp_path: Path) -> None:
+    told = tmp_path / "endpoints.json"
+    with _running("telescope", "--site", site_file, "--endpoints", told) as (program, ready):
+        control = ready["control"]
+        assert json.loads(told.read_text()) == ready == requests.get(f"{control}/endpoints", timeout=5).json()
+        assert [telescope["serial"] for telescope in ready["telescopes"]] == ["garden", "roof"]
+        before = requests.get(f"{control}/night", timeout=5).json()
+        assert (before["started"], before["written"], before["total"]) == (False, 0, 15)
+        assert requests.post(f"{control}/night/start", timeout=5).json() == {"began": True}
+        assert requests.post(f"{control}/night/start", timeout=5).json() == {"began": False}
+        night = eventually(lambda: _night_if_done(control))
+        assert (night["written"], night["telescopes"][0]["error"]) == (15, None)
+        program.send_signal(signal.SIGTERM)
+        assert program.wait(5) == 0
+    assert not told.exists()
+    assert len(list((tmp_path / "garden/MyWorks/M 82_sub").glob("*.fit"))) == 10
+
+
+def _night_if_done(control: str) -> dict[str, Any]:
+    night: dict[str, Any] = requests.get(f"{control}/night", timeout=5).json()
+    return night if night["done"] else {}
+
+
+def test_observing_and_the_journal_are_within_reach(site_file: Path) -> None:
+    with _running("telescope", "--site", site_file) as (program, ready):
+        control = ready["control"]
+        wish = {"serial": "roof", "observing": True, "target": "M 1"}
+        assert requests.post(f"{control}/observe", json=wish, timeout=5).json()["observing"] is True
+        states = requests.get(f"{control}/state", timeout=5).json()["telescopes"]
+        assert [(state["serial"], state["target"]) for state in states] == [("garden", None), ("roof", "M 1")]
+        requests.post(f"{control}/observe", json={**wish, "observing": False}, timeout=5)
+        [state] = requests.get(f"{control}/state", params={"serial": "roof"}, timeout=5).json()["telescopes"]
+        assert state["observing"] is False
+        roof = ready["telescopes"][1]
+        requests.get(f"http://{roof['host']}:{roof['http_port']}/MyWorks/x", timeout=5)
+        entries = requests.get(f"{control}/journal", params={"serial": "roof"}, timeout=5).json()["entries"]
+        assert [(entry["channel"], entry["code"]) for entry in entries] == [("http", 404)]
+        for wrong in ({"target": "M 1"}, {"serial": "nobody"}):
+            assert requests.post(f"{control}/observe", json=wrong, timeout=5).status_code == 400
+        assert requests.post(f"{control}/observe", data="[", timeout=5).status_code == 400
+        assert requests.get(f"{control}/nothing", timeout=5).status_code == 404
+        program.send_signal(signal.SIGINT)
+        assert program.wait(5) == 0
+
+
+def test_one_telescope_needs_no_file(tmp_path: Path) -> None:
+    options = ["--root", tmp_path, "--serial", "solo", "--rpc-port", "0", "--udp-port", "0", "--smb", "off"]
+    with _running("telescope", *options) as (program, ready):
+        assert [telescope["serial"] for telescope in ready["telescopes"]] == ["solo"]
+        program.send_signal(signal.SIGTERM)
+        assert program.wait(5) == 0
+
+
+def test_a_night_can_be_written_without_a_telescope(tmp_path: Path) -> None:
+    arguments = ["night", "--root", tmp_path, "--count", "3", "--width", "64", "--height", "96"]
+    run = subprocess.run(
+        [sys.executable, "-c", _PROGRAM, *map(str, arguments)], capture_output=True, text=True, check=True
+    )
+    assert run.stdout.startswith("3 of 3 frames")
+    assert len(list((tmp_path / "MyWorks" / "M 81_sub").glob("*.fit"))) == 3
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("serial: roof", "serail: roof", "serail"),
+        ("frames: 5", "frames: many", "frames"),
+        ("start: 2026-02-27T21:00:00+01:00", "start: tonight", "start"),
+        ("telescopes:", "telescopes: [", "site.yaml"),
+    ],
+)
+def test_a_wrong_site_file_is_named(site_file: Path, old: str, new: str, named: str) -> None:
+    site_file.write_text(site_file.read_text().replace(old, new, 1))
+    with pytest.raises(SiteFileError, match=named):
+        load_site(site_file)
+
+
+def test_a_wrong_site_file_ends_the_program_with_2(site_file: Path) -> None:
+    site_file.write_text("telescopes: none")
+    command = [sys.executable, "-c", _PROGRAM, "telescope", "--site", str(site_file)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 2
+    assert "telescopes" in run.stderr
+    assert "Traceback" not in run.stderr
