@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 BLOCK_MINUTES = 15  # CrowdSky's chunk: only blocks of this length get a chunk-key name
+_ON_THE_HOUR = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -59,9 +60,8 @@ def block_start(instant: datetime, offset: timedelta, minutes: int = BLOCK_MINUT
         Length of the blocks, a divisor of 60.
     """
     check_block_minutes(minutes)
-    local = instant + offset
-    past = timedelta(minutes=local.minute % minutes, seconds=local.second, microseconds=local.microsecond)
-    return instant - past
+    past = (instant - _ON_THE_HOUR + offset) % timedelta(minutes=minutes)
+    return instant.astimezone(UTC) - past
 
 
 def too_short(exposures_s: Iterable[float], min_exptime_s: float) -> str | None:

@@ -40,13 +40,13 @@ class ChunkKey:
 def chunk_of(instant: datetime) -> str:
     """Name the chunk in which an aware instant lies."""
     utc = instant.astimezone(UTC)
-    return f"{utc:%Y%m%d}.{(utc.hour * 60 + utc.minute) // 15:02d}"
+    return f"{utc.year:04d}{utc:%m%d}.{(utc.hour * 60 + utc.minute) // 15:02d}"
 
 
 def chunk_start(chunk: str) -> datetime:
     """Give the UTC instant at which a chunk begins; raise `ValueError` for what is no chunk."""
     day, _, index = chunk.partition(".")
-    if len(day) != 8 or len(index) != 2 or not (day + index).isdecimal() or int(index) > 95:
+    if not re.fullmatch(r"[0-9]{8}\.[0-9]{2}", chunk) or int(index) > 95:
         raise ValueError(f"{chunk!r} is no chunk: YYYYMMDD.CC with CC from 00 to 95 is")
     return datetime.strptime(day, "%Y%m%d").replace(tzinfo=UTC) + int(index) * CHUNK
 

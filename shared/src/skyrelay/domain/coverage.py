@@ -24,7 +24,9 @@ def covers(name: CrowdSkyName | CrowdSkyLegacyName, key: BlockKey, offset: timed
     offset
         The telescope's local time minus UTC in that block.
     """
-    if (name.target, name.filter) != (key.target, key.filter) or not same_exposure(name.exposure, key.exposure):
+    if (name.target, name.filter) != (key.target, key.filter):
+        return False
+    if not same_exposure(name.exposure, key.exposure):
         return False
     if isinstance(name, CrowdSkyName):
         return key.minutes == BLOCK_MINUTES and name.key.chunk == chunk_of(key.start)

@@ -11,15 +11,17 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 
+EXPOSURE = r"(?P<exposure>[0-9]{1,5}(?:\.[0-9]{1,6})?s)"  # a day has 86400 s: more digits are no exposure
 _PATTERN = re.compile(
     r"Light_(?P<target>[^/\x00]+)"
-    r"_(?P<exposure>[0-9]+(?:\.[0-9]+)?s)"
+    rf"_{EXPOSURE}"
     r"(?:_(?P<filter>[^_/\x00]+))?"
     r"_(?P<saved>[0-9]{8}-[0-9]{6})"
     r"(?P<extension>\.fits?)",
-    re.IGNORECASE | re.DOTALL,
+    re.ASCII | re.IGNORECASE | re.DOTALL,
 )
 _SAVED_FORMAT = "%Y%m%d-%H%M%S"
+_YEARS = range(1900, 9999)  # a clock that was never set says 1970; beyond these no offset could be applied
 SUB_FOLDER_SUFFIX = "_sub"  # a target's raw frames lie in "<target>_sub"
 
 
@@ -82,9 +84,10 @@ class LightFrameName:
 def parse_stamp(text: str) -> datetime | None:
     """Read ``YYYYMMDD-HHMMSS`` as a naive local time; `None` when there is no such moment."""
     try:
-        return datetime.strptime(text, _SAVED_FORMAT)  # noqa: DTZ007 - local by definition of the format
+        moment = datetime.strptime(text, _SAVED_FORMAT)  # noqa: DTZ007 - local by definition of the format
     except ValueError:
         return None
+    return moment if moment.year in _YEARS else None
 
 
 def target_of_folder(folder: str) -> str:

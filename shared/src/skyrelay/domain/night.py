@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 _HALF_DAY = timedelta(hours=12)
 
@@ -17,4 +17,4 @@ def night_of(instant: datetime, offset: timedelta) -> date:
     offset
         The telescope's local time minus UTC.
     """
-    return (instant + offset - _HALF_DAY).date()
+    return (instant.astimezone(UTC) + offset - _HALF_DAY).date()

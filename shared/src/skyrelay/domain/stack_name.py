@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from skyrelay.domain.chunk import ChunkKey, is_chunk
-from skyrelay.domain.light_frame import parse_stamp
+from skyrelay.domain.light_frame import EXPOSURE, parse_stamp
 
-_HEAD = r"(?P<frames>[0-9]+)_(?P<target>[^/\x00]+)_(?P<exposure>[0-9]+(?:\.[0-9]+)?s)"
+_HEAD = rf"(?P<frames>[0-9]{{1,6}})_(?P<target>[^/\x00]+)_{EXPOSURE}"
 _FILTER = r"(?:_(?P<filter>[^_/\x00]+))?"
 _END = r"(?P<extension>\.fits?)"
-_FLAGS = re.IGNORECASE | re.DOTALL
+_FLAGS = re.ASCII | re.IGNORECASE | re.DOTALL
 _DSO = re.compile(rf"DSO_Stacked_{_HEAD}{_FILTER}_(?P<day>[0-9]{{8}})_(?P<time>[0-9]{{6}}){_END}", _FLAGS)
 _CURRENT = re.compile(
     rf"CrowdSky_{_HEAD}{_FILTER}_(?P<chunk>[0-9]{{8}}\.[0-9]{{2}})(?:_HP(?P<pixel>[0-9]{{6}}))?{_END}", _FLAGS
