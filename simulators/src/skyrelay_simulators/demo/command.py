@@ -12,6 +12,7 @@ demo = typer.Typer(help="Run a whole simulated night, then say what happened.")
 
 @demo.callback(invoke_without_command=True)
 def run(
+    context: typer.Context,
     frames: Annotated[
         Path | None, typer.Option(help="Replay the Light_*.fit of this folder as the night.")
     ] = None,
@@ -28,7 +29,26 @@ def run(
     ] = False,
 ) -> None:
     """Exit code 0 only when every frame is accounted for and every stack was delivered once."""
+    if context.invoked_subcommand is not None:
+        return
     from skyrelay_simulators.demo.night import play_demo
     from skyrelay_simulators.demo.scene import Wishes
 
     raise typer.Exit(play_demo(Wishes(frames=frames, folder=folder, port=port, keep=keep, as_json=as_json)))
+
+
+@demo.command()
+def beside(
+    gateway: Annotated[str, typer.Option(help="Address of the gateway of services that run elsewhere.")],
+    folder: Annotated[Path, typer.Option(help="What the telescopes and the watcher share.")] = Path(
+        "/frames"
+    ),
+    project: Annotated[str, typer.Option(help="The compose project that this runs in.")] = "skyrelay-demo",
+) -> None:
+    """Run the simulators beside services that run elsewhere, and play the night once they are ready.
+
+    This is the demo of docker-compose.yml, in a project of its own so that it never meets a real home.
+    """
+    from skyrelay_simulators.demo.night import play_beside
+
+    raise typer.Exit(play_beside(folder, gateway, project))

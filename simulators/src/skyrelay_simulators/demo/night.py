@@ -20,61 +20,109 @@ from skyrelay.receipt_text import render_receipt
 from skyrelay.store.receipts import Receipt
 from skyrelay_simulators.demo.errors import DemoFailed
 from skyrelay_simulators.demo.processes import Processes
-from skyrelay_simulators.demo.scene import ACCOUNT, PASSWORD, Places, Wishes, write_config, write_site
+from skyrelay_simulators.demo.scene import (
+    ACCOUNT,
+    ANY_HOST,
+    CROWDSKY_PORT,
+    DEMO_PROJECT,
+    HOST,
+    PASSWORD,
+    Places,
+    Wishes,
+    write_config,
+    write_site,
+)
 from skyrelay_simulators.demo.watching import Gateway, Simulators, render_progress
 
-_START_WITHIN_S = 60.0
+_START_WITHIN_S = 120.0
 _NIGHT_WITHIN_S = 600.0  # with large real frames on a small machine
 _LOOK_EVERY_S = 0.25
+_ENDED_BY_PERSON = 130
 
 
 def play_demo(wishes: Wishes) -> int:
-    """Play the night; give the exit code."""
+    """Run simulators and services, play the night, print its receipt; give the exit code."""
     console = Console(stderr=wishes.as_json)
     began = time.monotonic()
-    with _folder(wishes.folder) as folder, _ended_by_signal():
+    with _ended_by_signal():
         try:
-            with Processes(folder / "logs") as processes:
+            with (
+                _folder(wishes.folder) as folder,
+                _logs_saved(folder, console),
+                Processes(folder / "logs") as processes,
+            ):
                 night = _prepare(processes, Places(folder), wishes, console)
-                receipts = night.play()
-                night.report(receipts, time.monotonic() - began)
+                night.report(night.play())
+                console.print(f"It took {time.monotonic() - began:.0f} s.", highlight=False)
                 if wishes.keep:
                     night.stay()
         except KeyboardInterrupt:
             console.print("Stopped.")
-            return 130
+            return 0 if wishes.keep else _ENDED_BY_PERSON
         except DemoFailed as error:
             console.print(f"[bold red]The demo failed.[/] {error}", highlight=False)
-            _save_logs(folder, console)
             return 1
     return 0
 
 
+def play_beside(folder: Path, gateway_address: str, project: str) -> int:
+    """Run the simulators for services that are configured for them, play the night, and stay.
+
+    Give the exit code; 2 when it was started in a project that may be somebody's home.
+    """
+    console = Console()
+    if project != DEMO_PROJECT:
+        console.print(
+            f"The demo wants a project of its own: docker compose -p {DEMO_PROJECT} --profile demo up"
+        )
+        return 2
+    places = Places(folder)
+    for left_over in (places.endpoints, places.crowdsky):
+        left_over.unlink(missing_ok=True)
+    try:
+        with _ended_by_signal(), Processes(folder / "logs") as processes:
+            write_site(places, None, fixed_ports=True)
+            simulators = _start_simulators(processes, places, ANY_HOST, CROWDSKY_PORT)
+            gateway = Gateway(gateway_address)
+            processes.wait_for("all services work", gateway.is_ready, _START_WITHIN_S)
+            night = _Night(processes, gateway, simulators, console, Wishes(keep=True))
+            night.report(night.play())
+            night.stay()
+    except KeyboardInterrupt:
+        return 0
+    except DemoFailed as error:
+        console.print(f"The demo failed. {error}", highlight=False)
+    return 1
+
+
 def _prepare(processes: Processes, places: Places, wishes: Wishes, console: Console) -> _Night:
-    console.print("Starting two simulators and the services …" if not wishes.frames else "Starting …")
+    console.print("Starting the simulators and the services …")
     write_site(places, wishes.frames)
-    processes.start(
-        "telescopes",
-        "simulate",
-        "telescope",
-        "--site",
-        str(places.site),
-        "--endpoints",
-        str(places.endpoints),
-    )
-    processes.start(
-        "crowdsky", "simulate", "crowdsky", "--port", "0", "--data-dir", str(places.folder / "crowdsky"),
-        "--username", ACCOUNT, "--ready-file", str(places.crowdsky), "--processing-delay-s", "1",
-        environment={"CROWDSKY_PASSWORD": PASSWORD},
-    )  # fmt: skip
-    processes.wait_for("the telescopes answer", places.endpoints.exists, _START_WITHIN_S)
-    processes.wait_for("CrowdSky answers", places.crowdsky.exists, _START_WITHIN_S)
+    simulators = _start_simulators(processes, places, HOST, 0)
     gateway = Gateway(write_config(places, wishes.port))
     processes.start("services", "up", "--config", str(places.config))
     processes.wait_for("all services work", gateway.is_ready, _START_WITHIN_S)
+    return _Night(processes, gateway, simulators, console, wishes)
+
+
+def _start_simulators(processes: Processes, places: Places, host: str, crowdsky_port: int) -> Simulators:
+    site = ["--site", str(places.site), "--endpoints", str(places.endpoints)]
+    processes.start("telescopes", "simulate", "telescope", *site)
+    address = ["--host", host, "--port", str(crowdsky_port), "--ready-file", str(places.crowdsky)]
+    account = [
+        "--data-dir",
+        str(places.folder / "crowdsky"),
+        "--username",
+        ACCOUNT,
+        "--processing-delay-s",
+        "1",
+    ]
+    password = {"CROWDSKY_PASSWORD": PASSWORD}
+    processes.start("crowdsky", "simulate", "crowdsky", *address, *account, environment=password)
+    processes.wait_for("the telescopes answer", places.endpoints.exists, _START_WITHIN_S)
+    processes.wait_for("CrowdSky answers", places.crowdsky.exists, _START_WITHIN_S)
     control = json.loads(places.endpoints.read_text(encoding="utf-8"))["control"]
-    crowdsky = json.loads(places.crowdsky.read_text(encoding="utf-8"))["base_url"]
-    return _Night(processes, gateway, Simulators(control, crowdsky), console, wishes)
+    return Simulators(control, json.loads(places.crowdsky.read_text(encoding="utf-8"))["base_url"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,26 +147,23 @@ class _Night:
                 time.sleep(_LOOK_EVERY_S)
         return receipts
 
-    def report(self, receipts: list[Receipt], took_s: float) -> None:
+    def report(self, receipts: list[Receipt]) -> None:
         """Print the receipts and compare them with what the simulators have written down."""
         for receipt in receipts:
             if self.wishes.as_json:
                 print(receipt.model_dump_json(indent=2))  # noqa: T201 - what was asked for
             else:
                 self.console.print(render_receipt(receipt))
-        written, kept = self.simulators.night()["written"], self.simulators.kept()
-        frames = sum(receipt.totals.frames for receipt in receipts)
-        delivered = [block.stack_name for receipt in receipts for group in receipt.groups for block in group.blocks
-                     if block.deliveries]  # fmt: skip
-        if frames != written or any(receipt.totals.frames_missing for receipt in receipts):
-            raise DemoFailed(f"the telescopes wrote {written} frames, the receipts account for {frames}")
-        if sorted(name or "" for name in delivered) != sorted(kept):
-            raise DemoFailed(
-                f"delivered by the receipts: {sorted(map(str, delivered))}; kept by the server: {sorted(kept)}"
-            )
+        written, kept = self.simulators.night()["written"], sorted(self.simulators.kept())
+        seen = sum(receipt.totals.frames for receipt in receipts)
+        if seen != written or any(receipt.totals.frames_missing for receipt in receipts):
+            raise DemoFailed(f"the telescopes wrote {written} frames, the receipts account for {seen}")
+        delivered = sorted(_delivered_names(receipts))
+        if delivered != kept:
+            raise DemoFailed(f"delivered by the receipts: {delivered}; kept by the server: {kept}")
         self.console.print(
             f"[bold green]Nothing missing, nothing twice:[/] {written} frames written by the telescopes, "
-            f"{len(kept)} stacks kept by the server. It took {took_s:.0f} s."
+            f"{len(kept)} stacks kept by the server."
         )
 
     def stay(self) -> None:
@@ -138,29 +183,40 @@ class _Night:
             return []
         receipts = self.gateway.receipts()
         seen = sum(receipt.totals.frames for receipt in receipts)
-        is_over = seen == night["written"] and all(
+        is_over = seen >= night["written"] and all(
             receipt.complete and receipt.totals.confirmed == receipt.totals.deliveries for receipt in receipts
         )
         return receipts if is_over else []
 
 
+def _delivered_names(receipts: list[Receipt]) -> Iterator[str]:
+    for receipt in receipts:
+        for group in receipt.groups:
+            yield from (block.stack_name or "" for block in group.blocks if block.deliveries)
+
+
 @contextmanager
 def _folder(wished: Path | None) -> Iterator[Path]:
-    if wished is not None:
-        if wished.exists() and any(wished.iterdir()):
-            raise DemoFailed(f"{wished} is not empty: give a new folder")
-        wished.mkdir(parents=True, exist_ok=True)
-        yield wished.resolve()
+    if wished is None:
+        with tempfile.TemporaryDirectory(prefix="skyrelay-demo-") as folder:
+            yield Path(folder)
         return
-    with tempfile.TemporaryDirectory(prefix="skyrelay-demo-") as folder:
-        yield Path(folder)
+    if wished.exists() and any(wished.iterdir()):
+        raise DemoFailed(f"{wished} is not empty: give a new folder")
+    wished.mkdir(parents=True, exist_ok=True)
+    yield wished.resolve()
 
 
-def _save_logs(folder: Path, console: Console) -> None:
-    """Keep what the processes said, since the demo's folder goes."""
-    kept = Path(tempfile.mkdtemp(prefix="skyrelay-demo-logs-"))
-    shutil.copytree(folder / "logs", kept, dirs_exist_ok=True)
-    console.print(f"What the processes said lies in {kept}")
+@contextmanager
+def _logs_saved(folder: Path, console: Console) -> Iterator[None]:
+    """Keep what the processes said when the demo fails, since its folder goes."""
+    try:
+        yield
+    except DemoFailed:
+        kept = tempfile.mkdtemp(prefix="skyrelay-demo-logs-")
+        shutil.copytree(folder / "logs", kept, dirs_exist_ok=True)
+        console.print(f"What the processes said lies in {kept}", highlight=False)
+        raise
 
 
 @contextmanager

@@ -47,7 +47,7 @@ class Processes:
         clean = {key: value for key, value in os.environ.items() if not key.startswith(_OURS)}
         log = self._files.enter_context(self.log(name).open("ab"))
         process = subprocess.Popen(  # noqa: S603 - our own program with our own arguments
-            [sys.executable, "-c", "from skyrelay.cli import main; main()", *arguments],
+            [sys.executable, "-m", "skyrelay.cli", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

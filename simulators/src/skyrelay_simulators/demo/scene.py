@@ -18,6 +18,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from skyrelay_simulators.demo.errors import DemoFailed
 
 HOST = "127.0.0.1"
+ANY_HOST = "0.0.0.0"  # noqa: S104 - inside a container that publishes no port
+DEMO_PROJECT = "skyrelay-demo"
+CROWDSKY_PORT = 8480  # as config/skyrelay-demo.yaml says, like the two telescopes' ports
+_FIXED_PORTS = (
+    {"rpc_port": 4700, "http_port": 8080, "smb_port": 4450},
+    {"rpc_port": 4701, "http_port": 8081, "smb_port": 4451},
+)
 ACCOUNT, PASSWORD = "demo", "demo-only"
 _ZONE = "Europe/Vienna"
 _NIGHT_SPEED = 300.0  # an hour and a quarter in a quarter of a minute
@@ -68,9 +75,11 @@ class Places:
         return self.folder / "seestar.pem"
 
 
-def write_site(places: Places, frames: Path | None) -> None:
-    """Describe the telescopes and their night."""
+def write_site(places: Places, frames: Path | None, *, fixed_ports: bool = False) -> None:
+    """Describe the telescopes and their night; ``fixed_ports`` are those of config/skyrelay-demo.yaml."""
     telescopes = _replayed(places, frames) if frames else _made_up(places)
+    for each, ports in zip(telescopes, _FIXED_PORTS if fixed_ports else (), strict=False):
+        each["telescope"].update(ports, host=ANY_HOST)
     places.site.write_text(yaml.safe_dump({"telescopes": telescopes}, sort_keys=False), encoding="utf-8")
 
 

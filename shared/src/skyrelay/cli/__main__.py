@@ -1,0 +1,5 @@
+"""``python -m skyrelay.cli`` is ``skyrelay``."""
+
+from skyrelay.cli import main
+
+main()

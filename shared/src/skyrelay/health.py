@@ -1,0 +1,63 @@
+"""The containers' health check: ``python -m skyrelay.health NAME``.
+
+A service is healthy when its heartbeat is young. A worker's beat is written by its canary task, so it
+proves that work is being consumed, not that a process exists.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import requests
+from redis.exceptions import RedisError
+
+from skyrelay.errors import SkyrelayError
+from skyrelay.queue.beats import read_beats
+from skyrelay.queue.connection import connect_redis
+from skyrelay.service import utc_now
+from skyrelay.settings import Settings, load_settings
+
+_GATEWAY = "gateway"  # it is asked over the port that people use
+_TIMEOUT_S = 5.0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Give exit code 0 when the service works; else say why not and give 1."""
+    parser = argparse.ArgumentParser(prog="python -m skyrelay.health")
+    parser.add_argument("name")
+    parser.add_argument("--config", type=Path)
+    options = parser.parse_args(arguments)
+    try:
+        problem = why_unhealthy(options.name, load_settings(options.config))
+    except SkyrelayError as error:
+        problem = str(error)
+    sys.stdout.write((problem or "working") + "\n")
+    return 1 if problem else 0
+
+
+def why_unhealthy(name: str, settings: Settings) -> str | None:
+    """Say why a service does not work; `None` when it does."""
+    if name == _GATEWAY:
+        return _ask_gateway(settings)
+    try:
+        with connect_redis(settings.redis) as redis:
+            last = read_beats(redis).get(name)
+    except RedisError as error:
+        return f"Redis does not answer ({error})"
+    if last is None:
+        return f"{name} has not given a sign of life yet"
+    return f"{name} has been silent since {last.at:%H:%M:%S} UTC" if last.is_stale(utc_now()) else None
+
+
+def _ask_gateway(settings: Settings) -> str | None:
+    try:
+        answer = requests.get(f"http://127.0.0.1:{settings.gateway.port}/healthz", timeout=_TIMEOUT_S)
+    except requests.RequestException as error:
+        return f"the gateway does not answer ({type(error).__name__})"
+    return None if answer.ok else f"the gateway answers {answer.status_code}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
