@@ -139,6 +139,12 @@ def test_some_firmware_names_the_share_otherwise(
     visitor.leave()
 
 
+def test_a_taken_port_is_said_so(make_telescope: MakeTelescope, backend: SmbBackend) -> None:
+    taken = make_telescope().endpoint.http_port
+    with pytest.raises(OSError, match="in use"):
+        make_telescope(serial="second", smb_backend=backend, smb_port=taken)
+
+
 def test_the_server_ends_with_the_telescope(make_telescope: MakeTelescope, backend: SmbBackend) -> None:
     telescope = make_telescope(smb_backend=backend)
     assert _listens(telescope.endpoint.smb_port)

@@ -12,7 +12,6 @@ _STRICT_VERIFY_SINCE = 2706  # 7.06: `verify` inside params is refused
 _AUTHENTICATION_SINCE = 2718  # 7.18: challenge and signature
 _CLEAR_BATCH_STACK_SINCE = 2775  # 7.75: before it only clear_app_state
 _FULL_NAMES_SINCE = 2775  # 7.75: batch stacking wants paths from the eMMC's root
-_BATCH_STACK_SINCE = 0  # guessed: every firmware that we pretend to be has it
 _EQMODE_CARD_SINCE = 2500  # guessed: 4.27 has no EQMODE card, "newer firmware" does
 
 
@@ -41,11 +40,6 @@ class Firmware:
     def clears_batch_stack(self) -> bool:
         """Whether ``clear_batch_stack`` exists."""
         return self.number >= _CLEAR_BATCH_STACK_SINCE
-
-    @property
-    def batch_stacks(self) -> bool:
-        """Whether batch stacking exists."""
-        return self.number >= _BATCH_STACK_SINCE
 
     @property
     def wants_full_names(self) -> bool:

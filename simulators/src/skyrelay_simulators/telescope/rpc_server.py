@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 from skyrelay_simulators.telescope.device import Device
@@ -12,6 +13,7 @@ from skyrelay_simulators.telescope.rpc_methods import Session, answer
 
 LINE_END = b"\r\n"
 _LONGEST_LINE = 4 * 1024 * 1024  # bytes; a setting that names 10,000 frames is 1 MB
+_MOST_UNREAD = 1024 * 1024  # bytes of events that wait for a client that does not read
 
 
 class RpcServer:
@@ -78,17 +80,22 @@ class _Connection:
 
     def _enter(self) -> None:
         self._device.clients += 1
-        self._device.events.add(self._writer.write)
+        self._device.events.add(self._tell)
         self._device.journal.note("rpc", self._session.name, "connect")
         if self._device.spec.event_interval_s:  # the first thing a client reads is not its reply
             self._writer.write(self._device.events.line("PiStatus", self._device.power.to_json()))
 
     def _leave(self) -> None:
         self._device.clients -= 1
-        self._device.events.remove(self._writer.write)
+        self._device.events.remove(self._tell)
         self._writer.close()
 
-    async def _lines(self) -> Any:
+    def _tell(self, line: bytes) -> None:
+        """Pass an event on, unless the client has long stopped reading."""
+        if self._writer.transport.get_write_buffer_size() < _MOST_UNREAD:
+            self._writer.write(line)
+
+    async def _lines(self) -> AsyncIterator[bytes]:
         while True:
             try:
                 line = await asyncio.wait_for(self._reader.readline(), self._device.spec.idle_close_s)

@@ -89,9 +89,9 @@ class SimulatedTelescope:
         SmbStartError
             If the share's server does not come up.
         """
-        self._smb.start()
-        self._thread.start()
         try:
+            self._smb.start()
+            self._thread.start()
             self._started.result(_START_S)
         except BaseException:
             self.stop()

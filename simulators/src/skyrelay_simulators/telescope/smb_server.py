@@ -95,10 +95,10 @@ class SmbServer:
         self.port = 0
 
     def start(self) -> None:
-        """Start serving, without waiting for it; `await_ready` does."""
+        """Start serving, without waiting for it (`await_ready` does); raises `OSError`, `SmbStartError`."""
         if self._backend is SmbBackend.OFF:
             return
-        self.port = self._spec.smb_port or _free_port(self._spec.host)
+        self.port = _free_port(self._spec.host, self._spec.smb_port)
         # Not under the root: Samba's sockets want short paths, and the share must not show them.
         self._state = tempfile.TemporaryDirectory(prefix="seestar-smb-", ignore_cleanup_errors=True)
         with (Path(self._state.name) / "output").open("wb") as output:
@@ -185,8 +185,10 @@ def _binding(host: str) -> str:
     return f"interfaces = {network}\n    bind interfaces only = yes"
 
 
-def _free_port(host: str) -> int:
+def _free_port(host: str, wanted: int) -> int:
+    """Give the wanted port, or any for 0; raises `OSError` if it is taken, which the server would not say."""
     with socket.socket() as probe:
-        probe.bind((host, 0))
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host, wanted))
         port: int = probe.getsockname()[1]
         return port
