@@ -2,11 +2,11 @@
 
 Started by file, not by module, so that it loads nothing but what it needs::
 
-    python -P smb_process.py smbd PROGRAM CONFIG
-    python -P smb_process.py impacket HOST PORT SHARE ROOT
+    python -P smb_process.py PLACE smbd PROGRAM CONFIG
+    python -P smb_process.py PLACE impacket HOST PORT SHARE ROOT
 
-Its standard input is a pipe from the simulator. When that closes, however the simulator ended, the
-server is killed. (A parent-death signal alone would not do: it fires when the *thread* that started
+PLACE is a folder of the server's own. Standard input is a pipe from the simulator: when that closes,
+however the simulator ended, the server is killed and the folder removed. (A parent-death signal alone would not do: it fires when the *thread* that started
 the process ends.)
 """
 
@@ -21,7 +21,6 @@ import signal
 import subprocess
 import sys
 import threading
-from pathlib import Path
 from typing import Any
 
 # <sys/prctl.h>, Linux
@@ -38,10 +37,10 @@ _STATUS_OBJECT_NAME_NOT_FOUND = 0xC0000034  # what Samba says, and clients look 
 def main(arguments: list[str]) -> int:
     """Serve until standard input closes; give the exit code."""
     match arguments:
-        case ["smbd", program, config]:
-            return _run_smbd(program, config)
-        case ["impacket", host, port, share, root]:
-            return _run_impacket(host, int(port), share, root)
+        case [place, "smbd", program, config]:
+            return _run_smbd(place, program, config)
+        case [place, "impacket", host, port, share, root]:
+            return _run_impacket(place, host, int(port), share, root)
     raise SystemExit(f"unknown arguments: {arguments}")
 
 
@@ -53,8 +52,7 @@ def _prctl(option: int, value: int) -> None:
 # --- smbd ---
 
 
-def _run_smbd(program: str, config: str) -> int:
-    place = Path(config).parent
+def _run_smbd(place: str, program: str, config: str) -> int:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)  # so that smbd's orphans come to us, and none stays a zombie
     smbd = subprocess.Popen(  # noqa: S603 - the program that the simulator found
         [program, "--foreground", "--no-process-group", f"--configfile={config}", f"--log-basename={place}"],
@@ -90,8 +88,8 @@ def _end_group(group: int) -> None:
 # --- impacket ---
 
 
-def _run_impacket(host: str, port: int, share: str, root: str) -> int:
-    threading.Thread(target=_end_with_input, daemon=True).start()
+def _run_impacket(place: str, host: str, port: int, share: str, root: str) -> int:
+    threading.Thread(target=_end_with_input, args=(place,), daemon=True).start()
     from impacket import smb3structs, smbserver  # heavy, and not needed with smbd
 
     server = smbserver.SimpleSMBServer(listenAddress=host, listenPort=port)
@@ -103,9 +101,10 @@ def _run_impacket(host: str, port: int, share: str, root: str) -> int:
     return 0
 
 
-def _end_with_input() -> None:
+def _end_with_input(place: str) -> None:
     while os.read(0, 1024):
         pass
+    shutil.rmtree(place, ignore_errors=True)
     os._exit(0)  # its connections' threads do not end by themselves
 
 

@@ -103,7 +103,13 @@ class SmbServer:
         self._state = tempfile.TemporaryDirectory(prefix="seestar-smb-", ignore_cleanup_errors=True)
         with (Path(self._state.name) / "output").open("wb") as output:
             self._process = subprocess.Popen(  # noqa: S603 - our own program
-                [sys.executable, "-P", str(_PROGRAM), *self._arguments(Path(self._state.name))],
+                [
+                    sys.executable,
+                    "-P",
+                    str(_PROGRAM),
+                    self._state.name,
+                    *self._arguments(Path(self._state.name)),
+                ],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
