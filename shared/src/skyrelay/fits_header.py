@@ -198,8 +198,12 @@ def _padded(size: int) -> int:
 
 
 def _group_factor(header: FitsHeader, values: int) -> int:
-    groups, parameters = header.cards.get("GCOUNT", 1), header.cards.get("PCOUNT", 0)
-    if not isinstance(groups, int) or not isinstance(parameters, int) or groups < 0 or parameters < 0:
+    """Count an extension's values, groups and heap included; elsewhere those cards say nothing."""
+    if "XTENSION" not in header.cards:
+        return values
+    groups = header.integer("GCOUNT") if "GCOUNT" in header.cards else 1
+    parameters = header.integer("PCOUNT") if "PCOUNT" in header.cards else 0
+    if groups is None or parameters is None or groups < 0 or parameters < 0:
         raise NotFits(f"the header promises no size: GCOUNT {groups}, PCOUNT {parameters}")
     return groups * (parameters + values)
 
@@ -250,7 +254,7 @@ def _values(header: bytes) -> Iterator[tuple[str, CardValue]]:
     latest: str | None = None
     for card in _cards(header):
         keyword, body = _split(card)
-        if keyword == "CONTINUE":
+        if keyword == "CONTINUE" and body is not None:
             _continue(values, latest, body)
             continue
         value = None if body is None else _value(body)
@@ -263,12 +267,14 @@ def _values(header: bytes) -> Iterator[tuple[str, CardValue]]:
 def _split(card: str) -> tuple[str, str | None]:
     """Part a card into keyword and what stands after its ``=``; `None` for a card without value."""
     keyword = card[:8].rstrip()
+    if card[8:10] == _VALUE_INDICATOR:
+        return keyword, card[10:]
     if keyword == "CONTINUE":
         return keyword, card[8:]
     if keyword == "HIERARCH" and "=" in card:
         name, _, body = card[8:].partition("=")
         return name.strip().upper(), body
-    return keyword, card[10:] if card[8:10] == _VALUE_INDICATOR else None
+    return keyword, None
 
 
 def _continue(values: dict[str, CardValue], keyword: str | None, body: str | None) -> None:

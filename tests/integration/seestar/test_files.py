@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -250,6 +251,18 @@ def test_pages_are_put_together(simulate: Any, connect: Any, emmc: Path) -> None
     listing = client.list_folder("M 31_sub")
     assert (listing.route, listing.names) == (Route.RPC, names(folder))
     assert {file.size_bytes for file in listing.files} == {None}
+
+
+def test_listings_of_one_client_never_mix(simulate: Any, connect: Any, emmc: Path) -> None:
+    folders = [emmc / "MyWorks" / f"M {number}_sub" for number in range(4)]
+    for number, folder in enumerate(folders):
+        folder.mkdir()
+        for second in range(45):
+            (folder / f"Light_M {number}_10.0s_IRCUT_20260101-2000{second:02}.fit").touch()
+    client: Telescope = connect(simulate())
+    with ThreadPoolExecutor(4) as threads:
+        listings = list(threads.map(lambda folder: client.list_folder(folder.name), folders))
+    assert [listing.names for listing in listings] == [names(folder) for folder in folders]
 
 
 def test_folders_over_rpc_are_not_called_complete(simulate: Any, connect: Any, emmc: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -44,6 +45,7 @@ class TelescopeFiles:
     def __init__(self, share: SmbShare, connection: Connection) -> None:
         self._share = share
         self._connection = connection
+        self._rpc_listing = threading.Lock()  # the telescope has one cursor for all listings
 
     def folders(self, *, allow_rpc: bool) -> FolderListing:
         """Name the targets' folders; see `Telescope.list_targets_folders`."""
@@ -95,7 +97,8 @@ class TelescopeFiles:
             if not allow_rpc:
                 raise
             _log.info("listing over RPC", telescope=self._connection.name, reason=str(error))
-            return rpc()
+            with self._rpc_listing:
+                return rpc()
 
     def _follow(self, folder: str, old: str, new: str, deadline: Deadline | None) -> bool:
         try:

@@ -38,6 +38,7 @@ _SHARED = ShareAccess.FILE_SHARE_READ | ShareAccess.FILE_SHARE_WRITE | ShareAcce
 _LIST = DirectoryAccessMask.FILE_LIST_DIRECTORY | DirectoryAccessMask.FILE_READ_ATTRIBUTES
 _DELETE = FilePipePrinterAccessMask.DELETE | FilePipePrinterAccessMask.FILE_READ_ATTRIBUTES
 _WRITE = FilePipePrinterAccessMask.FILE_WRITE_DATA | FilePipePrinterAccessMask.FILE_READ_ATTRIBUTES
+_MAX_ENTRIES = 200_000  # a year of clear nights in one folder: a listing without end is not followed
 _ENTRIES = FileInformationClass.FILE_ID_FULL_DIRECTORY_INFORMATION
 
 
@@ -100,9 +101,10 @@ class GuestTree:
         with self._open(path, _LIST, options=CreateOptions.FILE_DIRECTORY_FILE) as folder:
             flags = QueryDirectoryFlags.SMB2_RESTART_SCANS
             with suppress(NoMoreFiles, NoSuchFile):  # the two ways to say that this was all
-                while True:
+                while len(found) < _MAX_ENTRIES:
                     found += (_entry(fields) for fields in folder.query_directory("*", _ENTRIES, flags=flags))
                     flags = 0
+                raise SMBException(f"{path} has no end after {len(found)} entries")
         return [entry for entry in found if entry.name not in {".", ".."}]
 
     def rename(self, old: str, new: str) -> None:
