@@ -6,8 +6,8 @@ Started by file, not by module, so that it loads nothing but what it needs::
     python -P smb_process.py PLACE impacket HOST PORT SHARE ROOT
 
 PLACE is a folder of the server's own. Standard input is a pipe from the simulator: when that closes,
-however the simulator ended, the server is killed and the folder removed. (A parent-death signal alone would not do: it fires when the *thread* that started
-the process ends.)
+however the simulator ended, the server is killed and the folder removed.
+(A parent-death signal alone would not do: it fires when the *thread* that started the process ends.)
 """
 
 from __future__ import annotations
