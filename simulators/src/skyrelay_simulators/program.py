@@ -25,7 +25,7 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 simulate = typer.Typer(
     name="simulate",
-    help="Stand-ins for telescopes and CrowdSky, over their real protocols.",
+    help="Stand-ins for telescopes, CrowdSky and the node cloud, over their real protocols.",
     no_args_is_help=True,
 )
 
@@ -132,6 +132,22 @@ def crowdsky(
     from skyrelay_simulators.crowdsky import serve  # heavy: a web server
 
     serve(host, port, data_dir, username, password, ready_file, processing_delay_s=processing_delay_s)
+
+
+@simulate.command()
+def cloud(
+    data_dir: Annotated[Path, typer.Option(help="Where the registry and uploads are kept.")],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 is any free one.")] = 8481,
+    ready_file: Annotated[
+        Path | None, typer.Option(help="File that tells the address, once it answers.")
+    ] = None,
+) -> None:
+    """Run a node cloud until Ctrl-C; plans and interrupts are set below /_sim/."""
+    from skyrelay_simulators.cloud import serve  # heavy: a web server
+
+    with _explained():
+        serve(host, port, data_dir, ready_file)
 
 
 @simulate.command()
