@@ -23,10 +23,11 @@ NETWORK_FILE_SYSTEMS = frozenset(
         "smbfs",
     }
 )
+MOUNTINFO = Path("/proc/self/mountinfo")
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
-def file_system_of(path: Path, mountinfo: Path = Path("/proc/self/mountinfo")) -> str:
+def file_system_of(path: Path, mountinfo: Path = MOUNTINFO) -> str:
     """Name the type of the file system that ``path`` lies on (``ext4``, ``cifs``, …).
 
     Parameters

@@ -12,14 +12,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session
 
 from skyrelay.errors import ConfigurationError
-from skyrelay.mounts import file_system_of, is_network_file_system
+from skyrelay.mounts import MOUNTINFO, file_system_of, is_network_file_system
 
 _BUSY_TIMEOUT_MS = 30_000  # longer than any of our own transactions by three orders of magnitude
 _WRITES = "skyrelay_writes"
+_WRITERS_LOCK = 0x736B7972656C6179  # "skyrelay": any number that nobody else uses in this database
 
 
 class Store:
@@ -29,6 +31,8 @@ class Store:
     ----------
     url
         SQLAlchemy URL.
+    mountinfo
+        The kernel's table of mounts.
 
     Raises
     ------
@@ -36,9 +40,9 @@ class Store:
         If the URL names no database that we can use, or an SQLite file on a network file system.
     """
 
-    def __init__(self, url: str) -> None:
-        self.engine = _build_engine(url)
-        self._writing_engine = self.engine.execution_options(**{_WRITES: True})
+    def __init__(self, url: str, *, mountinfo: Path = MOUNTINFO) -> None:
+        self.engine = _build_engine(url, mountinfo)
+        self.writing_engine = self.engine.execution_options(**{_WRITES: True})
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -49,7 +53,7 @@ class Store:
     @contextmanager
     def write(self) -> Iterator[Session]:
         """Give a session whose changes are committed at the end, or rolled back on an exception."""
-        with Session(self._writing_engine, expire_on_commit=False) as session, session.begin():
+        with Session(self.writing_engine, expire_on_commit=False) as session, session.begin():
             yield session
 
     def close(self) -> None:
@@ -61,24 +65,35 @@ class Store:
         self.engine.dispose(close=False)
 
 
-def _build_engine(text: str) -> Engine:
-    url = make_url(text)
+def _build_engine(text: str, mountinfo: Path) -> Engine:
+    url = _parse_url(text)
     backend = url.get_backend_name()
     if backend == "postgresql":
-        return create_engine(url, pool_pre_ping=True)
+        engine = create_engine(url, pool_pre_ping=True)
+        event.listen(engine, "begin", _begin_postgresql)
+        return engine
     if backend != "sqlite" or not url.database:
         raise ConfigurationError(
             f"database_url: {backend} is not supported; use sqlite:///file or postgresql://…"
         )
-    _check_place(Path(url.database))
+    _check_place(Path(url.database), mountinfo)
     engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_MS / 1000})
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
-def _check_place(file: Path) -> None:
-    kind = file_system_of(file.parent)
+def _parse_url(text: str) -> URL:
+    try:
+        return make_url(text)
+    except (ArgumentError, ValueError):  # ValueError: its port is no number
+        raise ConfigurationError(  # without the text, in which a password may stand
+            "database_url is no address of a database: use sqlite:///file or postgresql://…"
+        ) from None
+
+
+def _check_place(file: Path, mountinfo: Path) -> None:
+    kind = file_system_of(file.parent, mountinfo)
     if is_network_file_system(kind):
         raise ConfigurationError(
             f"{file} lies on a network file system ({kind}), where SQLite's locks do not hold: "
@@ -92,6 +107,12 @@ def _set_up_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
     busy = f"busy_timeout = {_BUSY_TIMEOUT_MS}"
     for pragma in (busy, "journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin_postgresql(connection: Connection) -> None:
+    """Let writers wait for each other, as SQLite's do: our transactions are written for that, and short."""
+    if connection.get_execution_options().get(_WRITES):
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS_LOCK})")
 
 
 def _begin_sqlite(connection: Connection) -> None:

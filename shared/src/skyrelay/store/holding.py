@@ -33,9 +33,12 @@ class HeldLease:
     lease is measured on the monotonic clock, from before the renewal that succeeded last.
     """
 
-    def __init__(self, store: Store, lease: Lease, taken_at: float) -> None:
+    def __init__(
+        self, store: Store, lease: Lease, taken_at: float, *, renew_every: timedelta = RENEW_EVERY
+    ) -> None:
         self.lease = lease
         self._store = store
+        self._renew_every_s = renew_every.total_seconds()
         self._good_until = taken_at + LEASE.total_seconds()
         self._is_lost = False
         self._stop = threading.Event()
@@ -60,7 +63,7 @@ class HeldLease:
             release_lease(session, self.lease)
 
     def _renew(self) -> None:
-        while not self._stop.wait(RENEW_EVERY.total_seconds()):
+        while not self._stop.wait(self._renew_every_s):
             asked_at = time.monotonic()
             try:
                 with self._store.write() as session:

@@ -14,7 +14,8 @@ from skyrelay.store.engine import Store
 def migrate(store: Store) -> None:
     """Apply the migrations that are missing; a database that has them all is left alone."""
     config = _config()
-    with store.engine.connect() as connection:
+    # With the write lock from the start: of two that migrate at once, one waits and finds nothing to do.
+    with store.writing_engine.connect() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
         connection.commit()

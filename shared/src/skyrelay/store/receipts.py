@@ -303,7 +303,7 @@ def _groups(records: _Records) -> Iterator[ReceiptGroup]:
         if frame.block_id is None:
             key = (frame.telescope, frame.target, frame.exposure, frame.filter)
             seen[key] = (seen[key][0] + 1, seen[key][1] + frame.exposure_s)
-    for key in sorted(seen.keys() | blocks.keys()):
+    for key in sorted(seen.keys() | blocks.keys(), key=lambda key: (key[0], _begin(blocks.get(key)), key)):
         telescope, target, exposure, filter_ = key
         yield ReceiptGroup(
             telescope=telescope,
@@ -314,6 +314,10 @@ def _groups(records: _Records) -> Iterator[ReceiptGroup]:
             exposure_total_s=seen[key][1],
             blocks=tuple(blocks.get(key, ())),
         )
+
+
+def _begin(blocks: Sequence[ReceiptBlock] | None) -> float:
+    return blocks[0].start_at.timestamp() if blocks else float("inf")
 
 
 def _receipt_block(block: Block, stack: Stack | None, records: _Records) -> ReceiptBlock:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from itertools import count
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from skyrelay.settings import TelescopeSettings
+from skyrelay.store.handing_over import hand_over
 from skyrelay.store.tables import Telescope
 from skyrelay.store.transitions import audit
 
@@ -16,7 +18,7 @@ from skyrelay.store.transitions import audit
 def lay_down_configured(session: Session, configured: Iterable[TelescopeSettings], now: datetime) -> None:
     """Make the rows of the configured telescopes say what the configuration says."""
     for settings in configured:
-        row = _row_of(session, settings)
+        row = _row_of(session, settings, now)
         if row is None:
             row = Telescope(name=settings.name, serial=settings.serial, created_at=now)
             session.add(row)
@@ -26,10 +28,10 @@ def lay_down_configured(session: Session, configured: Iterable[TelescopeSettings
 
 def telescope_of_serial(session: Session, serial: str, now: datetime) -> Telescope:
     """Give the row of that serial number; a telescope known from its frames only gets one here."""
-    row = session.scalar(select(Telescope).where(Telescope.serial == serial))
+    row = _known(session, serial)
     if row is None:
         row = Telescope(
-            name=f"Seestar {serial}",
+            name=_free_name(session, f"Seestar {serial}"),
             serial=serial,
             rpc_port=4700,
             http_port=80,
@@ -49,11 +51,13 @@ def telescope_of_name(session: Session, name: str) -> Telescope | None:
     return session.scalar(select(Telescope).where(Telescope.name == name))
 
 
-def adopt_serial(session: Session, row: Telescope, serial: str, now: datetime) -> Telescope:
+def adopt_serial(
+    session: Session, row: Telescope, serial: str, now: datetime, *, actor: str = "stacker"
+) -> Telescope:
     """Record who a configured telescope turned out to be.
 
     If its frames were recorded first, under a row of their own, that row takes over the configured
-    name and address, and the placeholder goes.
+    name and address, and what was recorded under the placeholder; the placeholder goes.
 
     Returns
     -------
@@ -62,11 +66,11 @@ def adopt_serial(session: Session, row: Telescope, serial: str, now: datetime) -
     """
     if row.serial == serial:
         return row
-    known = session.scalar(select(Telescope).where(Telescope.serial == serial))
+    known = _known(session, serial)
     audit(
         session,
         now=now,
-        actor="stacker",
+        actor=actor,
         subject=("telescope", (known or row).id),
         event="identified",
         reason=f"{row.name} is {serial}" + (f", no longer {row.serial}" if row.serial else ""),
@@ -77,27 +81,43 @@ def adopt_serial(session: Session, row: Telescope, serial: str, now: datetime) -
     if (
         known is None
     ):  # another telescope answers at this address: the old one keeps its frames and its serial
-        known = Telescope(name=f"Seestar {serial}", serial=serial, created_at=now)
+        known = Telescope(name=_free_name(session, f"Seestar {serial}"), serial=serial, created_at=now)
         session.add(known)
     name = row.name
     for column in ("host", "rpc_port", "http_port", "smb_port", "smb_share", "key_path", "timezone"):
         setattr(known, column, getattr(row, column))
     if row.serial is None:
+        hand_over(session, row, known, now)
         session.delete(row)
     else:
-        row.name, row.host = f"{name} (was {row.serial})", None
+        row.name, row.host = _free_name(session, f"{name} (was {row.serial})"), None
     session.flush()
     known.name = name
     session.flush()
     return known
 
 
-def _row_of(session: Session, settings: TelescopeSettings) -> Telescope | None:
-    if settings.serial is not None:
-        by_serial = session.scalar(select(Telescope).where(Telescope.serial == settings.serial))
-        if by_serial is not None:
-            return by_serial
-    return telescope_of_name(session, settings.name)
+def _row_of(session: Session, settings: TelescopeSettings, now: datetime) -> Telescope | None:
+    named = telescope_of_name(session, settings.name)
+    if settings.serial is None:
+        return named
+    if named is None:
+        return _known(session, settings.serial)
+    return adopt_serial(session, named, settings.serial, now, actor="configuration")
+
+
+def _known(session: Session, serial: str) -> Telescope | None:
+    return session.scalar(select(Telescope).where(Telescope.serial == serial))
+
+
+def _free_name(session: Session, wanted: str) -> str:
+    """Give ``wanted``, with a number behind it where another telescope is called so."""
+    taken = set(session.scalars(select(Telescope.name)))
+    return next(
+        name
+        for number in count(1)
+        if (name := wanted if number == 1 else f"{wanted} ({number})") not in taken
+    )
 
 
 def _copy_address(settings: TelescopeSettings, row: Telescope) -> None:
