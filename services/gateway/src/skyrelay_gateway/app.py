@@ -62,7 +62,7 @@ def create_app(
         # The framework would send traces to wherever the environment says: nothing leaves this house.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
-    app.state.gateway = Gateway(settings, store, redis, celery, clock)
+    app.state.gateway = Gateway(settings, store, redis, celery, clock, clock())
     install_problem_handlers(app)
     app.add_middleware(BodyLimit)
     app.add_middleware(SecurityHeaders)

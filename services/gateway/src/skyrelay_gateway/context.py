@@ -19,7 +19,7 @@ from skyrelay.store.engine import Store
 class Gateway:
     """The collaborators of the gateway; it holds no state of its own.
 
-    ``clock`` gives the aware UTC time.
+    ``clock`` gives the aware UTC time; ``started_at`` is what it gave when this was built.
     """
 
     settings: Settings
@@ -27,6 +27,7 @@ class Gateway:
     redis: Redis
     celery: Celery
     clock: Callable[[], datetime]
+    started_at: datetime
 
 
 async def gateway_of(request: Request) -> Gateway:

@@ -17,6 +17,7 @@ from skyrelay_gateway.words import SETUP_WHAT_TO_DO, TELESCOPE_REMEDIES, TELESCO
 
 _MOST_OF_A_KIND = 10  # a page of them helps nobody; the lists have all
 _HELD_FRAMES_FOR = timedelta(days=2)  # then only the receipt of their night tells of them
+_FIRST_BEAT_WITHIN = timedelta(seconds=45)  # all services are started together
 _HELD_REMEDIES = {
     FrameState.UNREADABLE: "Copy them again from the telescope: they are read again once they change.",
     FrameState.CLOCK_WRONG: "Set the clock right; they are held until their times can be trusted.",
@@ -30,8 +31,8 @@ def needs_of_setup(settings: Settings) -> Iterator[NeedsYou]:
         yield NeedsYou(what="Skyrelay waits for your go", reason="setup: ask", what_to_do=SETUP_WHAT_TO_DO)
 
 
-def needs_of_services(pulse: Pulse, services: Iterable[ServiceView]) -> Iterator[NeedsYou]:
-    """Name the services that do not work."""
+def needs_of_services(pulse: Pulse, services: Iterable[ServiceView], up_for: timedelta) -> Iterator[NeedsYou]:
+    """Name the services that do not work; a new one has some time from our own start to show itself."""
     if pulse.problem is not None:
         yield NeedsYou(
             what="Redis does not answer",
@@ -41,7 +42,8 @@ def needs_of_services(pulse: Pulse, services: Iterable[ServiceView]) -> Iterator
         return
     for service in services:
         remedy = service_remedy(service)
-        if remedy is not None:
+        is_new = service.state == "never seen" and up_for < _FIRST_BEAT_WITHIN
+        if remedy is not None and not is_new:
             reason = service.state if service.age_s is None else f"no sign of life for {service.age_s:.0f} s"
             yield NeedsYou(what=f"The {service.service} does not work", reason=reason, what_to_do=remedy)
 

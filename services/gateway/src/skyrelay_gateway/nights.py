@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from datetime import date, datetime, timedelta
 
-from sqlalchemy import String, cast, distinct, func, select
+from sqlalchemy import String, cast, func, select
 from sqlalchemy.orm import Session
 
 from skyrelay.domain.states import BlockState
@@ -38,7 +38,7 @@ def list_nights(session: Session, limit: int, before: date | None) -> Page[Night
 def known_nights(session: Session, loose: Collection[date] | None = None) -> list[date]:
     """Give all nights of which there is a frame, the latest first."""
     loose = _loose_frames(session) if loose is None else loose
-    of_blocks = session.scalars(select(distinct(Block.night)))
+    of_blocks = session.scalars(select(Block.night).distinct())
     return sorted({*(date.fromisoformat(night) for night in of_blocks), *loose}, reverse=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uvicorn
+from fastapi import FastAPI
 from redis import Redis
 
 from skyrelay.logs import get_logger
@@ -25,7 +26,7 @@ def main(settings: Settings) -> int:
     store = Store(settings.database)
     with _impatient(connect_redis(settings.redis)) as redis:
         app = create_app(settings, store, redis, build_celery(settings.redis))
-        server = uvicorn.Server(_server_config(app, settings))
+        server = uvicorn.Server(server_config(app, settings.gateway.host, settings.gateway.port))
         get_logger(__name__).info(
             "the gateway listens", host=settings.gateway.host, port=settings.gateway.port
         )
@@ -34,11 +35,12 @@ def main(settings: Settings) -> int:
     return 0 if server.started or stop.is_set() else 1
 
 
-def _server_config(app: object, settings: Settings) -> uvicorn.Config:
+def server_config(app: FastAPI, host: str, port: int) -> uvicorn.Config:
+    """Say how the application is served."""
     return uvicorn.Config(
-        app,  # type: ignore[arg-type] # an ASGI application
-        host=settings.gateway.host,
-        port=settings.gateway.port,
+        app,
+        host=host,
+        port=port,
         log_config=None,  # ours is set up already
         access_log=False,  # a page that refreshes itself would drown the rest; control calls are logged
         server_header=False,

@@ -60,7 +60,7 @@ def _needs(
     gateway: Gateway, session: Session, pulse: Pulse, services: Iterable[ServiceView]
 ) -> Iterator[NeedsYou]:
     yield from needs.needs_of_setup(gateway.settings)
-    yield from needs.needs_of_services(pulse, services)
+    yield from needs.needs_of_services(pulse, services, gateway.clock() - gateway.started_at)
     yield from needs.needs_of_telescopes(session)
     yield from needs.needs_of_destinations(session)
     yield from needs.needs_of_blocks(session)

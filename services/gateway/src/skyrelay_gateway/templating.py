@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup, escape
 from starlette.responses import HTMLResponse
 
 from skyrelay.receipt_text import duration_text
 from skyrelay.version import __version__
 from skyrelay_gateway.words import ago
+
+_CODE = re.compile(r"(`+)([^`]+)\1")
+
+
+def _code(text: str) -> Markup:
+    """Set what stands between backquotes as code; the text itself is escaped first."""
+    return Markup(_CODE.sub(r"<code>\2</code>", str(escape(text))))  # noqa: S704 - escaped just here
 
 
 @cache
@@ -25,6 +34,7 @@ def _environment() -> Environment:
     )
     environment.globals["version"] = __version__
     environment.filters["ago"] = ago
+    environment.filters["code"] = _code
     environment.filters["duration"] = duration_text
     return environment
 

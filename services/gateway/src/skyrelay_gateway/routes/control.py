@@ -35,7 +35,7 @@ def stack(gateway: GatewayDep, request: StackRequest, response: Response) -> Sta
     with gateway.store.write() as session:
         decisions = stack_requests.decide(session, request, gateway.settings.stacking, now)
         asked_for = stack_requests.ask_for(session, decisions, now)
-    note = try_to_nudge(gateway.celery, TaskName.RECONCILE_STACKING) if asked_for else None
+    note = try_to_nudge(gateway, TaskName.RECONCILE_STACKING) if asked_for else None
     get_logger(__name__).info("stacks were asked for", asked_for=asked_for, request=request.model_dump())
     return stack_requests.answer(decisions, dry_run=False, asked_for=asked_for, note=note)
 
@@ -45,7 +45,7 @@ def retry_delivery(gateway: GatewayDep, delivery_id: Annotated[int, Path(ge=1, l
     """Have a delivery tried again now: one that was given up, or one that waits."""
     with gateway.store.write() as session:
         pause = retry(session, delivery_id, gateway.clock())
-    unheard = try_to_nudge(gateway.celery, TaskName.RECONCILE_DELIVERIES)
+    unheard = try_to_nudge(gateway, TaskName.RECONCILE_DELIVERIES)
     get_logger(__name__).info("a delivery was asked for", delivery=delivery_id)
     with gateway.store.read() as session:
         view = find_delivery(session, delivery_id)

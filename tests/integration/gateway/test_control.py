@@ -1,0 +1,213 @@
+"""What a person can have done over HTTP, and what then lies in the database and on the queue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from redis import Redis
+from sqlalchemy import select
+
+from skyrelay.domain.states import BlockState, DeliveryState, TelescopeState
+from skyrelay.settings import Settings, StackingSettings
+from skyrelay.store.engine import Store
+from skyrelay.store.tables import AuditEntry, Block, Delivery, Destination
+from support.gateway import GatewayClient, running_gateway
+from support.recorded_night import RecordedNight
+from support.redis_server import RedisServer
+
+EVENING = datetime(2025, 3, 26, 21, 15)  # noqa: DTZ001 - a telescope's wall clock
+QUARTER = timedelta(minutes=15)
+NOW = datetime(2025, 3, 27, 3, tzinfo=UTC)
+SETTINGS = Settings(setup="done", stacking=StackingSettings(exclude=("Moon*",)))
+
+
+@pytest.fixture
+def gateway(store: Store, redis_server: RedisServer) -> Iterator[GatewayClient]:
+    """Give a gateway with a block in each state; ids are 1 to 7, in the order of `BlockState`."""
+    with store.write() as session:
+        night = RecordedNight(session)
+        garden = night.telescope()
+        for number, state in enumerate(BlockState):
+            columns: dict[str, Any] = {}
+            if state is BlockState.FAILED:
+                columns = {"needs_you": True, "next_attempt_at": NOW + timedelta(hours=5), "attempts": 5}
+            if state is BlockState.SKIPPED:
+                columns = {"reason": "too short", "frames": 3}
+            night.block(garden, "M 81", EVENING + number * QUARTER, state, **columns)
+    with running_gateway(store, redis_server.url, SETTINGS, clock=lambda: NOW) as client:
+        yield client
+
+
+def block_of(store: Store, state: BlockState) -> Block:
+    with store.read() as session:
+        block = session.get(Block, list(BlockState).index(state) + 1)
+    assert block is not None
+    return block
+
+
+def queued(redis_server: RedisServer, queue: str) -> int:
+    with Redis.from_url(redis_server.url) as redis:
+        return int(redis.llen(f"skyrelay:{queue}"))
+
+
+def decisions(answer: Any) -> dict[int, str]:
+    return {block["id"]: block["would"] for block in answer.json()["blocks"]}
+
+
+def test_a_dry_run_says_what_would_happen_and_changes_nothing(
+    gateway: GatewayClient, store: Store, redis_server: RedisServer
+) -> None:
+    answer = gateway.post("/api/v1/stack", {"all": True, "dry_run": True})
+    assert answer.status_code == 200
+    assert decisions(answer) == {1: "wait", 2: "stack", 3: "nothing", 5: "skip", 7: "stack"}
+    assert answer.json()["counts"] == {"wait": 1, "stack": 2, "nothing": 1, "skip": 1}
+    assert all(block["reason"] for block in answer.json()["blocks"])
+    with store.read() as session:
+        assert session.scalars(select(Block).where(Block.requested)).all() == []
+        assert session.scalars(select(AuditEntry)).all() == []
+    assert queued(redis_server, "stacker") == 0
+
+
+def test_asking_for_all_marks_what_waits_and_nudges_the_stacker(
+    gateway: GatewayClient, store: Store, redis_server: RedisServer
+) -> None:
+    answer = gateway.post("/api/v1/stack", {"all": True})
+    assert answer.status_code == 202
+    assert (answer.json()["asked_for"], answer.json()["note"]) == (3, None)
+    with store.read() as session:
+        asked = session.scalars(select(Block).where(Block.requested).order_by(Block.id)).all()
+        entries = session.scalars(select(AuditEntry).order_by(AuditEntry.subject_id)).all()
+    assert [block.state for block in asked] == ["collecting", "ready", "ready"]
+    assert [(entry.actor, entry.subject_id) for entry in entries] == [
+        ("person", 1),
+        ("person", 2),
+        ("person", 7),
+    ]
+    assert queued(redis_server, "stacker") == 1
+
+
+def test_a_failed_block_is_ready_again_without_its_wait(gateway: GatewayClient, store: Store) -> None:
+    gateway.post("/api/v1/stack", {"block_id": block_of(store, BlockState.FAILED).id})
+    block = block_of(store, BlockState.FAILED)
+    assert (block.state, block.requested, block.needs_you) == ("ready", True, False)
+    assert block.next_attempt_at is None
+
+
+def test_a_skipped_block_is_stacked_when_it_is_named(gateway: GatewayClient, store: Store) -> None:
+    answer = gateway.post("/api/v1/stack", {"block_id": block_of(store, BlockState.SKIPPED).id})
+    assert decisions(answer) == {5: "wait"}
+    assert block_of(store, BlockState.SKIPPED).state == "collecting"
+
+
+@pytest.mark.parametrize("state", [BlockState.STACKED, BlockState.COVERED, BlockState.STACKING])
+def test_what_is_done_already_is_left_alone(
+    gateway: GatewayClient, store: Store, redis_server: RedisServer, state: BlockState
+) -> None:
+    answer = gateway.post("/api/v1/stack", {"block_id": block_of(store, state).id})
+    assert answer.status_code == 202
+    assert list(decisions(answer).values()) == ["nothing"]
+    assert block_of(store, state).requested is False
+    assert queued(redis_server, "stacker") == 0
+
+
+def test_all_does_not_override_what_the_settings_leave_out(gateway: GatewayClient, store: Store) -> None:
+    with store.write() as session:
+        night = RecordedNight(session)
+        telescope = night.telescope("balcony", state=TelescopeState.OBSERVING, state_reason="M 31")
+        night.block(telescope, "Moon 1", EVENING, BlockState.COLLECTING)
+        night.block(telescope, "M 31", EVENING, BlockState.COLLECTING, frames=3)
+        night.block(telescope, "M 31", EVENING + QUARTER, BlockState.READY)
+    answer = gateway.post("/api/v1/stack", {"telescope": "balcony", "dry_run": True})
+    moon, short, ready = answer.json()["blocks"]
+    assert (moon["would"], short["would"], ready["would"]) == ("skip", "skip", "wait")
+    assert "'Moon*'" in moon["reason"]
+    assert "stacking.min_exptime asks for 240 s" in short["reason"]
+    assert "observing (M 31)" in ready["reason"]
+
+
+def test_a_block_that_still_collects_says_until_when(
+    store: Store, redis_server: RedisServer, gateway: GatewayClient
+) -> None:
+    early = datetime(2025, 3, 27, 1, 20, tzinfo=UTC)
+    with running_gateway(store, redis_server.url, SETTINGS, clock=lambda: early) as gateway_then:
+        answer = gateway_then.post("/api/v1/stack", {"block_id": 1, "dry_run": True})
+    assert "01:31:00 UTC" in answer.json()["blocks"][0]["reason"]
+
+
+def test_asking_twice_is_as_good_as_once(gateway: GatewayClient, store: Store) -> None:
+    first, second = (gateway.post("/api/v1/stack", {"target": "M 81"}) for _ in range(2))
+    assert (first.status_code, second.status_code) == (202, 202)
+    assert block_of(store, BlockState.READY).state == "ready"
+
+
+def test_without_a_broker_the_wish_is_kept_all_the_same(
+    gateway: GatewayClient, store: Store, redis_server: RedisServer
+) -> None:
+    redis_server.stop()
+    answer = gateway.post("/api/v1/stack", {"target": "M 81"})
+    assert answer.status_code == 202
+    assert answer.elapsed < timedelta(seconds=3), "a person waits for this answer"
+    assert "Redis does not answer" in answer.json()["note"]
+    assert block_of(store, BlockState.READY).requested is True
+
+
+def make_delivery(store: Store, state: DeliveryState, **columns: Any) -> int:
+    with store.write() as session:
+        night = RecordedNight(session)
+        stack = night.stack(night.block(night.telescope("attic"), "M 94", EVENING, BlockState.STACKED))
+        delivery_id: int = night.delivery(stack, state, **columns).id
+    return delivery_id
+
+
+def delivery_of(store: Store, delivery_id: int) -> Delivery:
+    with store.read() as session:
+        delivery = session.get(Delivery, delivery_id)
+    assert delivery is not None
+    return delivery
+
+
+def test_a_dead_delivery_is_pending_again(
+    gateway: GatewayClient, store: Store, redis_server: RedisServer
+) -> None:
+    delivery_id = make_delivery(store, DeliveryState.DEAD, needs_you=True, reason="413")
+    answer = gateway.post(f"/api/v1/deliveries/{delivery_id}/retry", {})
+    assert answer.status_code == 202
+    assert answer.json()["delivery"]["state"] == "pending"
+    assert answer.json()["note"] is None
+    delivery = delivery_of(store, delivery_id)
+    assert (delivery.state, delivery.needs_you) == ("pending", False)
+    assert delivery.next_attempt_at == NOW
+    with store.read() as session:
+        entry = session.scalars(select(AuditEntry)).one()
+    assert (entry.actor, entry.from_state, entry.to_state) == ("person", "dead", "pending")
+    assert queued(redis_server, "uploader") == 1
+
+
+def test_a_waiting_delivery_waits_no_more(gateway: GatewayClient, store: Store) -> None:
+    later = NOW + timedelta(hours=3)
+    delivery_id = make_delivery(store, DeliveryState.RETRYING, next_attempt_at=later)
+    assert gateway.post(f"/api/v1/deliveries/{delivery_id}/retry", {}).status_code == 202
+    delivery = delivery_of(store, delivery_id)
+    assert (delivery.state, delivery.next_attempt_at) == ("retrying", NOW)
+
+
+def test_a_paused_destination_is_named_to_who_asks(gateway: GatewayClient, store: Store) -> None:
+    delivery_id = make_delivery(store, DeliveryState.DEAD)
+    with store.write() as session:
+        session.add(Destination(name="crowdsky", paused_reason="401: who are you?", paused_at=NOW))
+    note = gateway.post(f"/api/v1/deliveries/{delivery_id}/retry", {}).json()["note"]
+    assert note == "Deliveries to crowdsky are paused: 401: who are you?"
+
+
+@pytest.mark.parametrize("state", [DeliveryState.SENDING, DeliveryState.ACCEPTED, DeliveryState.CONFIRMED])
+def test_what_arrived_or_is_on_its_way_is_not_sent_again(
+    gateway: GatewayClient, store: Store, state: DeliveryState
+) -> None:
+    delivery_id = make_delivery(store, state)
+    answer = gateway.post(f"/api/v1/deliveries/{delivery_id}/retry", {})
+    assert answer.status_code == 409
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert delivery_of(store, delivery_id).state == state

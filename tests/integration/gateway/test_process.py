@@ -1,0 +1,82 @@
+"""The gateway as the process it is: up at once, down within three seconds, quiet about secrets."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+
+from skyrelay.store.engine import Store
+from support.gateway import GatewayClient
+from support.redis_server import RedisServer
+from support.service_process import ServiceProcess
+from support.waiting import eventually
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+    return port
+
+
+def settings_for(store: Store, redis_server: RedisServer, port: int) -> dict[str, object]:
+    return {
+        "setup": "done",
+        "gateway": {"host": "127.0.0.1", "port": port},
+        "redis_url": redis_server.url,
+        "database_url": store.engine.url.render_as_string(hide_password=False),
+        "crowdsky": {"username": "somebody", "password": "correct horse"},
+    }
+
+
+def answers(gateway: GatewayClient) -> bool:
+    try:
+        return gateway.get("/healthz").ok
+    except requests.ConnectionError:
+        return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_answers_and_stops_within_three_seconds_of_being_told_to(
+    store: Store, redis_server: RedisServer, tmp_path: Path, number: signal.Signals
+) -> None:
+    port = free_port()
+    gateway = GatewayClient(f"http://127.0.0.1:{port}")
+    with ServiceProcess("gateway", tmp_path, settings_for(store, redis_server, port)) as process:
+        eventually(lambda: answers(gateway))
+        assert gateway.post("/api/v1/stack", {"all": True}).status_code == 202
+        idle = socket.create_connection((urlsplit(gateway.address).hostname or "", port))
+        told_at = time.monotonic()
+        process.tell(number)
+        assert process.wait(5) == 0
+        took_s = time.monotonic() - told_at
+        idle.close()
+        log = process.log()
+    gateway.close()
+    assert took_s < 3.0
+    records = [json.loads(line) for line in log.splitlines()]
+    assert {record["service"] for record in records} == {"gateway"}
+    assert any(record["event"] == "stacks were asked for" for record in records)
+    assert "correct horse" not in log
+
+
+def test_a_port_that_is_taken_ends_it_with_a_clear_line(
+    store: Store, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with ServiceProcess("gateway", tmp_path, settings_for(store, redis_server, port)) as process:
+            assert process.wait(20) != 0
+            assert "address already in use" in process.log()
+
+
+def test_without_a_redis_url_the_configuration_is_wrong(tmp_path: Path) -> None:
+    with ServiceProcess("gateway", tmp_path, {"data_dir": str(tmp_path)}) as process:
+        assert process.wait(20) == 2
+        assert "redis_url is empty" in process.log()

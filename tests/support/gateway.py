@@ -1,0 +1,77 @@
+"""The gateway over real HTTP: uvicorn in a thread, on a port of the system's choice."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+import requests
+import uvicorn
+
+from skyrelay.queue.celery_app import build_celery
+from skyrelay.queue.connection import connect_redis
+from skyrelay.service import utc_now
+from skyrelay.settings import Settings
+from skyrelay.store.engine import Store
+from skyrelay_gateway.app import create_app
+from skyrelay_gateway.service import server_config
+from support.waiting import eventually
+
+
+class GatewayClient:
+    """Speaks to a running gateway; paths are relative to its address."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._session = requests.Session()
+        self._session.trust_env = False
+
+    def get(self, path: str, **parameters: Any) -> requests.Response:
+        """GET ``path``."""
+        return self._session.get(self.address + path, params=parameters, timeout=20)
+
+    def read(self, path: str, **parameters: Any) -> Any:
+        """GET ``path`` and give its JSON; fails unless the answer is a 200."""
+        answer = self.get(path, **parameters)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def post(self, path: str, body: object) -> requests.Response:
+        """POST ``body`` as JSON."""
+        return self._session.post(self.address + path, json=body, timeout=20)
+
+    def send(self, method: str, path: str, **options: Any) -> requests.Response:
+        """Send any other request."""
+        return self._session.request(method, self.address + path, timeout=20, **options)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+
+@contextmanager
+def running_gateway(
+    store: Store,
+    redis_url: str,
+    settings: Settings | None = None,
+    clock: Callable[[], datetime] = utc_now,
+) -> Iterator[GatewayClient]:
+    """Serve the gateway's application until the end of the ``with``."""
+    celery = build_celery(redis_url)
+    with connect_redis(redis_url) as redis:
+        app = create_app(settings or Settings(setup="done"), store, redis, celery, clock=clock)
+        server = uvicorn.Server(server_config(app, "127.0.0.1", 0))
+        thread = threading.Thread(target=server.run, name="gateway")
+        thread.start()
+        eventually(lambda: server.started)
+        client = GatewayClient(f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}")
+        try:
+            yield client
+        finally:
+            client.close()
+            server.should_exit = True
+            thread.join(10)
+            celery.close()

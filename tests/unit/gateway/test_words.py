@@ -1,0 +1,39 @@
+"""The gateway's words: every state has some, and a wrong name leads to the right one."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from skyrelay.domain.states import TelescopeState
+from skyrelay_gateway.problems import nearest
+from skyrelay_gateway.words import TELESCOPE_REMEDIES, TELESCOPE_WORDS, ago
+
+NOW = datetime(2025, 3, 27, 1, 15, tzinfo=UTC)
+
+
+def test_every_state_of_a_telescope_has_words_of_its_own() -> None:
+    assert set(TELESCOPE_WORDS) == set(TelescopeState)
+    assert len(set(TELESCOPE_WORDS.values())) == len(TELESCOPE_WORDS)
+    assert TelescopeState.UNREACHABLE not in TELESCOPE_REMEDIES, "a sleeping telescope needs nobody"
+
+
+@pytest.mark.parametrize(
+    ("moment", "words"),
+    [
+        (None, "never"),
+        (NOW - timedelta(seconds=2), "now"),
+        (NOW - timedelta(seconds=42), "42 s ago"),
+        (NOW - timedelta(minutes=3, seconds=50), "3 min ago"),
+        (NOW - timedelta(days=2, hours=3), "2 d ago"),
+        (NOW + timedelta(hours=1, minutes=10), "in 1 h"),
+    ],
+)
+def test_times_are_written_for_people(moment: datetime | None, words: str) -> None:
+    assert ago(moment, NOW) == words
+
+
+@pytest.mark.parametrize(("wrong", "right"), [("M81", "M 81"), ("m 31", "M 31"), ("zebra", None)])
+def test_the_nearest_name_is_found_whatever_its_case(wrong: str, right: str | None) -> None:
+    assert nearest(wrong, ["M 31", "M 81", "NGC 7000"]) == right
