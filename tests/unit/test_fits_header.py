@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -57,13 +58,19 @@ def as_bytes(cards: dict[str, object], shape: tuple[int, ...] = (4, 6), *, check
     return stream.getvalue()
 
 
+def is_same(read: object, written: object) -> bool:
+    """Compare; a card has no room for a number's last digits."""
+    if isinstance(written, float) and isinstance(read, int | float):
+        return math.isclose(read, written, rel_tol=1e-12)
+    return type(read) is type(written) and read == written
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.dictionaries(_KEYWORDS, _VALUES, max_size=50))
 def test_cards_that_astropy_writes_read_back(cards: dict[str, object]) -> None:
     data = as_bytes(cards)
     header = parse_header(data)
-    expected = fits.Header.fromstring(data)
-    assert {key: header.cards.get(key) for key in cards} == {key: expected[key] for key in cards}
+    assert [key for key in cards if not is_same(header.cards.get(key), cards[key])] == []
     assert promised_size(header) == len(data)
 
 
