@@ -167,6 +167,14 @@ class GatewaySettings(_Section):
     port: Port = 8474
 
 
+class FlowerSettings(_Section):
+    """Where Flower listens; the gateway shows it at ``/flower``."""
+
+    host: str = "127.0.0.1"
+    port: Port = 5555
+    url: WebAddress = "http://127.0.0.1:5555"
+
+
 class Settings(BaseSettings):
     """Everything that can be configured; see ``docs/configuration.md``."""
 
@@ -188,6 +196,7 @@ class Settings(BaseSettings):
     photometry: PhotometrySettings = PhotometrySettings()
     cloud: CloudSettings = CloudSettings()
     gateway: GatewaySettings = GatewaySettings()
+    flower: FlowerSettings = FlowerSettings()
     redis_url: SecretStr = SecretStr("")
     database_url: SecretStr = SecretStr("")
     data_dir: Path = Path("data")

@@ -90,8 +90,8 @@ def facts_from_header(
         offset = measure_utc_offset(name.saved_local, name.exposure_s, started)
     except ClockWrong as error:
         return _facts(sighting, name, state=FrameState.CLOCK_WRONG, reason=str(error), start_at=started)
-    ahead = started - now
-    if ahead > _FUTURE_TOLERANCE:
+    if _is_ahead(started, now):
+        ahead = started - now
         reason = f"its exposure began {ahead} in the future: the telescope's clock or this server's is wrong"
         return _facts(sighting, name, state=FrameState.CLOCK_WRONG, reason=reason, start_at=started)
     return _facts(
@@ -105,6 +105,29 @@ def facts_from_header(
         ra_deg=header.number("RA"),
         dec_deg=header.number("DEC"),
     )
+
+
+def is_trustworthy(saved_local: datetime, exposure_s: float, started: datetime, now: datetime) -> bool:
+    """Tell whether a frame that was held for its clock may go on now.
+
+    Parameters
+    ----------
+    saved_local
+        Naive local time in its name.
+    exposure_s
+        Exposure time in seconds.
+    started, now
+        Aware DATE-OBS, and the time by which it is judged.
+    """
+    try:
+        measure_utc_offset(saved_local, exposure_s, started)
+    except ClockWrong:
+        return False
+    return not _is_ahead(started, now)
+
+
+def _is_ahead(started: datetime, now: datetime) -> bool:
+    return started - now > _FUTURE_TOLERANCE
 
 
 def facts_from_name(sighting: Sighting, name: LightFrameName, known: KnownOffset) -> FrameFacts:

@@ -1,7 +1,7 @@
 """Take the inventory of a telescope: the truth behind the events.
 
 No headers are read but the first and the last of each new target's night, for the UTC offset, and
-those of frames whose estimated start lies next to a block's edge.
+those of frames whose estimated start lies next to a block's edge, or that could not be read before.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from skyrelay.domain.block import block_start
-from skyrelay.domain.light_frame import SUB_FOLDER_SUFFIX, LightFrameName
+from skyrelay.domain.light_frame import SUB_FOLDER_SUFFIX, LightFrameName, target_of_folder
 from skyrelay.domain.states import FrameState
 from skyrelay.domain.utc_offset import OffsetSource
 from skyrelay.fits_header import FitsError
+from skyrelay.seestar.errors import FileMissing
+from skyrelay.seestar.listing import FileListing
 from skyrelay.seestar.telescope import Telescope as Seestar
 from skyrelay.service import utc_now
 from skyrelay.settings import StackingSettings
@@ -32,6 +34,7 @@ from skyrelay_stacker.facts import (
     facts_from_header,
     facts_from_name,
     facts_of_unreadable,
+    is_trustworthy,
 )
 from skyrelay_stacker.offsets import fallback_offset
 from skyrelay_stacker.planning import StacksByFolder, settle_blocks
@@ -46,11 +49,25 @@ Listed = tuple[Sighting, LightFrameName]
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What lies on a telescope. ``started_at`` is the aware UTC time at which the listing began."""
+    """What lies on a telescope.
+
+    Attributes
+    ----------
+    started_at
+        Aware UTC time at which the listing began.
+    stacks
+        File names in each folder of stacks.
+    folders
+        The folders that were looked at.
+    is_complete
+        Whether there are no others.
+    """
 
     started_at: datetime
     frames: tuple[Listed, ...]
     stacks: StacksByFolder
+    folders: frozenset[str]
+    is_complete: bool
 
     @property
     def identities(self) -> set[tuple[str, str]]:
@@ -58,41 +75,75 @@ class Listing:
         return {(sighting.folder, sighting.file_name) for sighting, _name in self.frames}
 
 
+@dataclass(frozen=True, slots=True)
+class _News:
+    """A listed frame of which too little is known; ``wants_header``: its name would not do."""
+
+    sighting: Sighting
+    name: LightFrameName
+    wants_header: bool = False
+
+
 def take_inventory(workshop: Workshop, telescope_id: int, seestar: Seestar, lease: HeldLease) -> None:
     """List all frames and stacks, record what no event announced, and settle the blocks.
 
     A listing that fails raises: it never reads as an empty telescope.
     """
-    listing = list_everything(seestar)
+    with workshop.store.read() as session:
+        known = set(session.scalars(select(Frame.folder).where(Frame.telescope_id == telescope_id).distinct()))
+    listing = list_everything(seestar, known)
     with workshop.store.read() as session:
         telescope = session.get_one(Telescope, telescope_id)
-        new = _unknown(session, telescope_id, listing.frames)
-        facts = list(_learn(session, telescope, seestar, new, workshop))
+        news = _news(session, telescope_id, listing.frames, utc_now())
+        facts = list(_learn(session, telescope, seestar, news, workshop))
     now = utc_now()
     with workshop.store.write() as session:
         lease.check_write(session)
         telescope = session.get_one(Telescope, telescope_id)
         record_frames(session, telescope_id, facts, workshop.settings.stacking, now)
-        mark_presence(session, telescope_id, listing.identities, listing.started_at, now)
+        folders = None if listing.is_complete else listing.folders
+        mark_presence(session, telescope_id, listing.identities, listing.started_at, now, folders=folders)
         telescope.inventory_started_at, telescope.inventory_finished_at = listing.started_at, now
         telescope.inventory_error = None
         settle_blocks(session, telescope, listing.stacks, workshop.settings.stacking, now)
     _log.info("inventory taken", frames=len(listing.frames), new=len(facts))
 
 
-def list_everything(seestar: Seestar) -> Listing:
-    """List the folders of sub-frames and of stacks."""
+def list_everything(seestar: Seestar, known_folders: Iterable[str] = ()) -> Listing:
+    """List the folders of sub-frames and of stacks.
+
+    Parameters
+    ----------
+    known_folders
+        Folders of which frames are recorded: looked into even if the telescope does not name them, as
+        it does over RPC.
+    """
     started_at = utc_now()
+    named = seestar.list_targets_folders()
+    listings = [seestar.list_folder(folder) for folder in named.folders]
+    if not named.complete:
+        listings += _list_unnamed(seestar, set(named.folders), known_folders)
     frames: list[Listed] = []
     stacks: dict[str, frozenset[str]] = {}
-    folders = seestar.list_targets_folders().folders
-    for folder in folders:
-        listing = seestar.list_folder(folder)
-        if folder.endswith(SUB_FOLDER_SUFFIX):
-            frames.extend(_light_frames(folder, ((file.name, file.size_bytes) for file in listing.files)))
+    for listing in listings:
+        if listing.folder.endswith(SUB_FOLDER_SUFFIX):
+            files = ((file.name, file.size_bytes) for file in listing.files)
+            frames.extend(_light_frames(listing.folder, files))
         else:
-            stacks[folder] = listing.names
-    return Listing(started_at, tuple(frames), stacks)
+            stacks[listing.folder] = listing.names
+    folders = frozenset(listing.folder for listing in listings)
+    return Listing(started_at, tuple(frames), stacks, folders, named.complete)
+
+
+def _list_unnamed(seestar: Seestar, named: set[str], known: Iterable[str]) -> Iterator[FileListing]:
+    """List what the telescope's albums leave out, as far as it can be guessed."""
+    frames = {folder for folder in known if folder.endswith(SUB_FOLDER_SUFFIX)} | named
+    for folder in sorted(frames | {target_of_folder(folder) for folder in frames}):
+        if folder not in named:
+            try:
+                yield seestar.list_folder(folder)
+            except FileMissing:  # it was never there, or is no longer
+                continue
 
 
 def _light_frames(folder: str, files: Iterable[tuple[str, int | None]]) -> Iterator[Listed]:
@@ -102,34 +153,48 @@ def _light_frames(folder: str, files: Iterable[tuple[str, int | None]]) -> Itera
             yield Sighting(folder, file_name, size_bytes or 0, "inventory"), name
 
 
-def _unknown(session: Session, telescope_id: int, frames: Iterable[Listed]) -> list[Listed]:
+def _news(session: Session, telescope_id: int, frames: Iterable[Listed], now: datetime) -> list[_News]:
     """Leave out what is known well enough: the watcher has read its header, or nobody can."""
+    rows = session.scalars(
+        select(Frame).where(Frame.telescope_id == telescope_id, Frame.state != FrameState.OK)
+    )
+    doubtful = {(row.folder, row.file_name): row for row in rows}
     known = {
-        (folder, file_name): size_bytes if state == FrameState.UNREADABLE else None
-        for folder, file_name, state, size_bytes in session.execute(
-            select(Frame.folder, Frame.file_name, Frame.state, Frame.size_bytes).where(
-                Frame.telescope_id == telescope_id
-            )
+        (folder, file_name)
+        for folder, file_name in session.execute(
+            select(Frame.folder, Frame.file_name).where(Frame.telescope_id == telescope_id)
         )
     }
-
-    def is_news(sighting: Sighting) -> bool:
+    news = []
+    for sighting, name in frames:
         identity = (sighting.folder, sighting.file_name)
-        return identity not in known or known[identity] not in {None, sighting.size_bytes}
+        row = doubtful.get(identity)
+        if identity not in known:
+            news.append(_News(sighting, name))
+        elif row is not None and _is_worth_reading(row, sighting, now):
+            news.append(_News(sighting, name, wants_header=True))
+    return news
 
-    return [(sighting, name) for sighting, name in frames if is_news(sighting)]
+
+def _is_worth_reading(row: Frame, sighting: Sighting, now: datetime) -> bool:
+    """Tell whether a frame's header is to be read again: the file changed, or the clocks agree by now."""
+    if row.state == FrameState.UNREADABLE:
+        return sighting.size_bytes not in {0, row.size_bytes}  # 0: the listing does not tell sizes
+    if row.state == FrameState.CLOCK_WRONG and row.start_at is not None:
+        return is_trustworthy(row.saved_local, row.exposure_s, row.start_at, now)
+    return False
 
 
 def _learn(
-    session: Session, telescope: Telescope, seestar: Seestar, new: Iterable[Listed], workshop: Workshop
+    session: Session, telescope: Telescope, seestar: Seestar, news: Iterable[_News], workshop: Workshop
 ) -> Iterator[FrameFacts]:
-    nights: dict[tuple[str, date], list[Listed]] = defaultdict(list)
-    for sighting, name in new:
-        nights[sighting.folder, (name.saved_local - timedelta(hours=12)).date()].append((sighting, name))
+    nights: dict[tuple[str, date], list[_News]] = defaultdict(list)
+    for one in news:
+        nights[one.sighting.folder, (one.name.saved_local - timedelta(hours=12)).date()].append(one)
     for night in nights.values():
-        night.sort(key=lambda listed: listed[1].saved_local)
+        night.sort(key=lambda one: one.name.saved_local)
 
-        def fallback(local: datetime = night[0][1].saved_local) -> KnownOffset:
+        def fallback(local: datetime = night[0].name.saved_local) -> KnownOffset:
             return fallback_offset(session, telescope, local, workshop.settings.site_zone)
 
         yield from _learn_night(_HeaderReader(seestar, fallback), night, workshop.settings.stacking)
@@ -142,25 +207,26 @@ class _HeaderReader:
     seestar: Seestar
     fallback: Callable[[], KnownOffset]
 
-    def read(self, listed: Listed) -> FrameFacts:
-        sighting, name = listed
+    def read(self, one: _News) -> FrameFacts:
+        sighting, name = one.sighting, one.name
         try:
             header = self.seestar.read_header(sighting.folder, sighting.file_name)
-        except FitsError as error:
+        except (FitsError, FileMissing) as error:  # missing: deleted just now, or listed but not given
             return facts_of_unreadable(sighting, name, str(error))
         return facts_from_header(sighting, name, header, self.fallback, utc_now())
 
 
 def _learn_night(
-    reader: _HeaderReader, night: list[Listed], stacking: StackingSettings
+    reader: _HeaderReader, night: list[_News], stacking: StackingSettings
 ) -> Iterator[FrameFacts]:
     first = reader.read(night[0])
     last = reader.read(night[-1]) if len(night) > 1 else first
     yield from (first, last) if len(night) > 1 else (first,)
     neighbour = _neighbour(first, last)
-    for listed in night[1:-1]:
-        facts = facts_from_name(*listed, neighbour) if neighbour else None
-        yield facts if facts and not _is_near_edge(facts, stacking) else reader.read(listed)
+    for one in night[1:-1]:
+        facts = facts_from_name(one.sighting, one.name, neighbour) if neighbour else None
+        is_enough = facts is not None and not one.wants_header and not _is_near_edge(facts, stacking)
+        yield facts if facts is not None and is_enough else reader.read(one)
 
 
 def _neighbour(first: FrameFacts, last: FrameFacts) -> KnownOffset | None:

@@ -6,10 +6,10 @@ whole file where there was half of one) replaces what was known, as long as no s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, exists, func, select, update
 from sqlalchemy.orm import Session
 
 from skyrelay.domain.block import BlockKey, block_start
@@ -17,11 +17,12 @@ from skyrelay.domain.night import night_of
 from skyrelay.domain.states import BlockState, FrameState
 from skyrelay.settings import StackingSettings
 from skyrelay.store.tables import Block, Frame, IgnoredFile
-from skyrelay.store.transitions import move_block
+from skyrelay.store.transitions import audit, move_block
 from skyrelay_stacker.facts import FrameFacts
 
 ACTOR = "stacker"
-_REOPENED = frozenset({BlockState.READY, BlockState.SKIPPED})
+_REOPENED = frozenset({BlockState.READY, BlockState.SKIPPED, BlockState.FAILED})
+_PORTION = 400  # names in one statement: SQLite's oldest limit is 999 parameters
 
 
 def record_frames(
@@ -33,37 +34,79 @@ def record_frames(
 ) -> int:
     """Record frames of one telescope and put each into its block.
 
+    The facts may come in any order and more than once: the best of them is what stays.
+
     Returns
     -------
     int
         How many were new, or became better known.
     """
-    newest = {(fact.folder, fact.file_name): fact for fact in facts}
-    known = _known_frames(session, telescope_id, newest)
+    facts = list(facts)
+    known = _known_frames(session, telescope_id, {fact.file_name for fact in facts})
     touched: set[int] = set()
-    changed = 0
-    for identity, fact in newest.items():
+    changed = set()
+    for fact in facts:
+        identity = (fact.folder, fact.file_name)
         frame = known.get(identity)
         if frame is not None and not _is_better(fact, frame):
             continue
-        frame = frame or _new_frame(session, telescope_id, fact, now)
+        if frame is None:
+            frame = known[identity] = _new_frame(session, telescope_id, fact, now)
         touched.update(_learn(session, frame, fact, stacking, now))
-        changed += 1
+        changed.add(identity)
     session.flush()
     refresh_blocks(session, touched, now)
-    return changed
+    return len(changed)
 
 
 def refresh_blocks(session: Session, block_ids: Iterable[int], now: datetime) -> None:
-    """Count the blocks' frames again; a block that changed before it was stacked collects again."""
-    for block in session.scalars(select(Block).where(Block.id.in_(sorted(block_ids)))):
+    """Count the blocks' frames again; a block that changed before it was stacked collects again.
+
+    A block whose frames all turned out to belong elsewhere was never one, and goes.
+    """
+    for block in session.scalars(select(Block).where(Block.id.in_(sorted(block_ids)))).all():
         block.frame_count = _count_frames(session, block.id)
         block.frames_changed_at = now
         session.flush()
         if block.state in _REOPENED:
-            move_block(
-                session, block, BlockState.COLLECTING, now=now, actor=ACTOR, reason="its frames changed"
-            )
+            _reopen(session, block, now)
+        if block.state == BlockState.COLLECTING:
+            _follow_frames(session, block, now)
+
+
+def _reopen(session: Session, block: Block, now: datetime) -> None:
+    move_block(
+        session,
+        block,
+        BlockState.COLLECTING,
+        now=now,
+        actor=ACTOR,
+        reason="its frames changed",
+        needs_you=False,
+    )
+
+
+def _follow_frames(session: Session, block: Block, now: datetime) -> None:
+    """Let a block lie where its frames do; remove it when it has none left."""
+    folder = session.scalar(
+        select(Frame.folder)
+        .where(Frame.block_id == block.id, Frame.state == FrameState.OK)
+        .group_by(Frame.folder)
+        # A folder that the telescope has shown goes before one that only the watcher saw.
+        .order_by(func.count(Frame.inventoried_at).desc(), func.count().desc(), Frame.folder)
+        .limit(1)
+    )
+    if folder is not None:
+        block.folder = folder
+    elif not session.scalar(select(exists().where(Frame.block_id == block.id))):
+        _remove(session, block, now)
+
+
+def _remove(session: Session, block: Block, now: datetime) -> None:
+    reason = f"all frames of {block.target} at {block.start_at:%Y-%m-%d %H:%M} UTC belong to other blocks"
+    audit(session, now=now, actor=ACTOR, subject=("block", block.id), event="removed", reason=reason)
+    session.delete(block)
+    session.flush()
 
 
 def record_ignored(session: Session, root: str, path: str, reason: str, now: datetime) -> None:
@@ -81,11 +124,10 @@ def forget_ignored(session: Session, root: str, path: str) -> None:
 
 
 def _known_frames(
-    session: Session, telescope_id: int, identities: Iterable[tuple[str, str]]
+    session: Session, telescope_id: int, file_names: Collection[str]
 ) -> dict[tuple[str, str], Frame]:
-    names = sorted({file_name for _folder, file_name in identities})
     known: dict[tuple[str, str], Frame] = {}
-    for some in _portions(names, 400):  # SQLite's oldest limit is 999 parameters a statement
+    for some in _portions(sorted(file_names)):
         rows = session.scalars(
             select(Frame).where(Frame.telescope_id == telescope_id, Frame.file_name.in_(some))
         )
@@ -93,18 +135,27 @@ def _known_frames(
     return known
 
 
-def _portions(names: Sequence[str], size: int) -> Iterable[Sequence[str]]:
-    return (names[first : first + size] for first in range(0, len(names), size))
+def _portions(names: Sequence[str]) -> Iterable[Sequence[str]]:
+    return (names[first : first + _PORTION] for first in range(0, len(names), _PORTION))
 
 
 def _is_better(fact: FrameFacts, frame: Frame) -> bool:
+    """Tell whether a fact says more of a frame than is known; what a stack was made of is settled."""
     if frame.stack_id is not None:
         return False
-    if fact.state is FrameState.UNREADABLE:
-        return frame.state == FrameState.UNREADABLE and frame.state_reason != fact.reason
-    if frame.state in {FrameState.UNREADABLE, FrameState.CLOCK_WRONG}:
-        return fact.start_source == "header" or fact.state is FrameState.CLOCK_WRONG != frame.state
-    return frame.start_source != "header" and fact.start_source == "header"
+    new, known = _worth(fact.state, fact.start_source), _worth(frame.state, frame.start_source)
+    if new == known and fact.state is FrameState.UNREADABLE:
+        return (fact.reason, fact.size_bytes) != (frame.state_reason, frame.size_bytes)
+    return new > known
+
+
+def _worth(state: str, start_source: str | None) -> int:
+    """Rank what is known: half a file, then a name, then a header not to be trusted, then a header."""
+    if state == FrameState.UNREADABLE:
+        return 0
+    if state == FrameState.CLOCK_WRONG:
+        return 2
+    return 3 if start_source == "header" else 1
 
 
 def _new_frame(session: Session, telescope_id: int, fact: FrameFacts, now: datetime) -> Frame:
@@ -195,9 +246,18 @@ def _count_frames(session: Session, block_id: int) -> int:
 
 
 def mark_presence(
-    session: Session, telescope_id: int, found: set[tuple[str, str]], started_at: datetime, now: datetime
+    session: Session,
+    telescope_id: int,
+    found: set[tuple[str, str]],
+    started_at: datetime,
+    now: datetime,
+    *,
+    folders: Collection[str] | None = None,
 ) -> None:
     """Say of each frame that is not stacked yet whether an inventory found it on its telescope.
+
+    Nothing is said of a frame that was seen first while the inventory was under way, nor of one in a
+    folder that was not looked at.
 
     Parameters
     ----------
@@ -205,6 +265,8 @@ def mark_presence(
         (folder, file name) of every light frame that the inventory saw.
     started_at
         Aware start of the inventory.
+    folders
+        The folders that were looked at; `None` when that is all that there are.
     """
     touched: set[int] = set()
     waiting = select(Frame).where(
@@ -214,21 +276,41 @@ def mark_presence(
     )
     for frame in session.scalars(waiting):
         is_there = (frame.folder, frame.file_name) in found
-        state = FrameState.OK if is_there else FrameState.NOT_ON_TELESCOPE
         if is_there:
             frame.inventoried_at = started_at
-        if frame.state != state:
-            frame.state = state
-            frame.state_reason = None if is_there else "seen here, but the telescope does not list it"
-            touched.update(block_id for block_id in (frame.block_id,) if block_id is not None)
+        elif frame.seen_at > started_at or (folders is not None and frame.folder not in folders):
+            continue
+        if _note_presence(frame, is_there=is_there) and frame.block_id is not None:
+            touched.add(frame.block_id)
     session.flush()
     refresh_blocks(session, touched, now)
 
 
-def link_frames_to_stack(session: Session, block_id: int, file_names: Sequence[str], stack_id: int) -> None:
-    """Write down which frames a stack was made of; the block's others came too late."""
-    session.execute(
-        update(Frame)
-        .where(Frame.block_id == block_id, Frame.file_name.in_(file_names))
-        .values(stack_id=stack_id)
-    )
+def _note_presence(frame: Frame, *, is_there: bool) -> bool:
+    """Write down whether a frame is on its telescope; tell whether that is news."""
+    state = FrameState.OK if is_there else FrameState.NOT_ON_TELESCOPE
+    if frame.state == state:
+        return False
+    frame.state = state
+    frame.state_reason = None if is_there else "seen here, but the telescope does not list it"
+    return True
+
+
+def link_frames_to_stack(
+    session: Session, block: Block, file_names: Sequence[str], stack_id: int, now: datetime
+) -> None:
+    """Write down which frames a stack was made of; the block's others came too late.
+
+    A frame that turned out to belong to another block while it was being stacked belongs to this one.
+    """
+    elsewhere: set[int] = set()
+    for some in _portions(file_names):
+        used = (
+            Frame.telescope_id == block.telescope_id,
+            Frame.folder == block.folder,
+            Frame.file_name.in_(some),
+        )
+        moved = session.scalars(select(Frame.block_id).where(*used, Frame.block_id != block.id))
+        elsewhere.update(block_id for block_id in moved if block_id is not None)
+        session.execute(update(Frame).where(*used).values(stack_id=stack_id, block_id=block.id))
+    refresh_blocks(session, elsewhere, now)

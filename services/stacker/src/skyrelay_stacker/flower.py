@@ -1,0 +1,24 @@
+"""Flower, for looking at the queues; it is no record of history and holds nothing of value."""
+
+from __future__ import annotations
+
+from skyrelay.queue.celery_app import build_celery, keep_our_logs
+from skyrelay.settings import Settings
+
+_KEPT_TASKS = 5000  # in its memory; older ones are forgotten
+
+
+def main(settings: Settings) -> int:
+    """Run Flower until SIGTERM or SIGINT, below the path at which the gateway shows it."""
+    keep_our_logs()
+    app = build_celery(settings.redis)  # so that the broker's address stands in no process's arguments
+    app.start(
+        [
+            "flower",
+            f"--address={settings.flower.host}",
+            f"--port={settings.flower.port}",
+            "--url-prefix=flower",
+            f"--max-tasks={_KEPT_TASKS}",
+        ]
+    )
+    return 0
