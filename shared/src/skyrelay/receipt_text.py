@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from skyrelay.domain.states import BlockState
-from skyrelay.store.receipts import NamedFrames, Receipt, ReceiptBlock, ReceiptGroup, Stage
+from skyrelay.store.receipts import NamedFrames, Receipt, ReceiptBlock, ReceiptGroup, Stage, duration_text
 
 _STYLES = {
     Stage.COLLECTING: "blue",
@@ -43,17 +43,6 @@ def receipt_lines(receipt: Receipt, width: int = 120) -> list[str]:
     with console.capture() as captured:
         console.print(render_receipt(receipt))
     return [line.rstrip() for line in captured.get().splitlines()]
-
-
-def duration_text(seconds: float) -> str:
-    """Write a duration for people: ``320 s`` is ``5 min 20 s``, hours without seconds."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{seconds:g} s"
-    hours, minutes = divmod(whole // 60, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min" + (f" {whole % 60} s" if whole % 60 else "")
 
 
 def _table(group: ReceiptGroup) -> Table:

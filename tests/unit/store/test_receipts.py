@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import event
 
 from skyrelay.domain.states import BlockState, DeliveryState, FrameState
-from skyrelay.receipt_text import duration_text, receipt_lines
+from skyrelay.receipt_text import receipt_lines
 from skyrelay.store.engine import Store
-from skyrelay.store.receipts import Receipt, Stage, build_receipt, stage_of, utc_offset_text
+from skyrelay.store.receipts import Receipt, Stage, build_receipt, duration_text, stage_of, utc_offset_text
 from support.recorded_night import RecordedNight
 
 NIGHT = date(2025, 3, 26)

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup, escape
 from starlette.responses import HTMLResponse
 
-from skyrelay.receipt_text import duration_text
+from skyrelay.store.receipts import duration_text
 from skyrelay.version import __version__
 from skyrelay_gateway.words import ago
 

@@ -179,6 +179,17 @@ def utc_offset_text(minutes: int) -> str:
     return "UTC" + (f"{sign}{hours}" if minutes else "") + (f":{rest:02d}" if rest else "")
 
 
+def duration_text(seconds: float) -> str:
+    """Write a duration for people: ``320 s`` is ``5 min 20 s``, hours without seconds."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:g} s"
+    hours, minutes = divmod(whole // 60, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min" + (f" {whole % 60} s" if whole % 60 else "")
+
+
 def stage_of(state: BlockState, deliveries: Iterable[DeliveryState]) -> Stage:
     """Tell how far a block is, given the states of the deliveries of its stack."""
     states = set(deliveries)
