@@ -38,11 +38,12 @@ _START_WITHIN_S = 120.0
 _NIGHT_WITHIN_S = 600.0  # with large real frames on a small machine
 _LOOK_EVERY_S = 0.25
 _ENDED_BY_PERSON = 130
+_LOG_WIDTH = 130
 
 
 def play_demo(wishes: Wishes) -> int:
     """Run simulators and services, play the night, print its receipt; give the exit code."""
-    console = Console(stderr=wishes.as_json)
+    console = _console(stderr=wishes.as_json)
     began = time.monotonic()
     with _ended_by_signal():
         try:
@@ -70,7 +71,7 @@ def play_beside(folder: Path, gateway_address: str, project: str) -> int:
 
     Give the exit code; 2 when it was started in a project that may be somebody's home.
     """
-    console = Console()
+    console = _console()
     if project != DEMO_PROJECT:
         console.print(
             f"The demo wants a project of its own: docker compose -p {DEMO_PROJECT} --profile demo up"
@@ -187,6 +188,12 @@ class _Night:
             receipt.complete and receipt.totals.confirmed == receipt.totals.deliveries for receipt in receipts
         )
         return receipts if is_over else []
+
+
+def _console(*, stderr: bool = False) -> Console:
+    """Give a console; in a log file the names of stacks are not folded."""
+    console = Console(stderr=stderr)
+    return console if console.is_terminal else Console(stderr=stderr, width=_LOG_WIDTH)
 
 
 def _delivered_names(receipts: list[Receipt]) -> Iterator[str]:

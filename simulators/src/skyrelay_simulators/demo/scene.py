@@ -99,6 +99,7 @@ def write_config(places: Places, port: int) -> str:
     ):
         raise DemoFailed("the demo speaks with its own simulators only")
     port = port if port and _is_free(port) else free_port()
+    flower_port = free_port()
     config = {
         "setup": "done",
         "data_dir": str(places.folder / "data"),
@@ -113,6 +114,7 @@ def write_config(places: Places, port: int) -> str:
         "scheduler": {"reconcile_s": 1, "inventory_s": 5},
         "crowdsky": {"base_url": base_url, "username": ACCOUNT, "password": PASSWORD, "confirm_s": 1},
         "gateway": {"host": HOST, "port": port},
+        "flower": {"port": flower_port, "url": f"http://{HOST}:{flower_port}"},
     }
     places.config.touch(mode=0o600)
     places.config.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
