@@ -110,9 +110,13 @@ def _set_up_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
 
 
 def _begin_postgresql(connection: Connection) -> None:
-    """Let writers wait for each other, as SQLite's do: our transactions are written for that, and short."""
-    if connection.get_execution_options().get(_WRITES):
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS_LOCK})")
+    """Be to both as SQLite is: writers wait for each other (they are short), readers see one moment."""
+    writes = connection.get_execution_options().get(_WRITES)
+    connection.exec_driver_sql(
+        f"SELECT pg_advisory_xact_lock({_WRITERS_LOCK})"
+        if writes
+        else "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
+    )
 
 
 def _begin_sqlite(connection: Connection) -> None:
