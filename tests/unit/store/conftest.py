@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.left_out import left_out
-from support.postgres_server import PostgresServer, find_postgres, running_postgres
 
 from skyrelay.store.engine import Store
 from skyrelay.store.migrate import migrate
+from support.left_out import left_out
+from support.postgres_server import PostgresServer, find_postgres, running_postgres
 
 
 @pytest.fixture(scope="session")
