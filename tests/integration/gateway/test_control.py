@@ -13,7 +13,7 @@ from sqlalchemy import select
 from skyrelay.domain.states import BlockState, DeliveryState, TelescopeState
 from skyrelay.settings import Settings, StackingSettings
 from skyrelay.store.engine import Store
-from skyrelay.store.tables import AuditEntry, Block, Delivery, Destination
+from skyrelay.store.tables import AuditEntry, Block, Delivery, Destination, Stack
 from support.gateway import GatewayClient, running_gateway
 from support.recorded_night import RecordedNight
 from support.redis_server import RedisServer
@@ -189,9 +189,13 @@ def test_a_dead_delivery_is_pending_again(
 def test_a_waiting_delivery_waits_no_more(gateway: GatewayClient, store: Store) -> None:
     later = NOW + timedelta(hours=3)
     delivery_id = make_delivery(store, DeliveryState.RETRYING, next_attempt_at=later)
+    with store.write() as session:
+        session.scalars(select(Stack)).one().next_fetch_at = later
     assert gateway.post(f"/api/v1/deliveries/{delivery_id}/retry", {}).status_code == 202
     delivery = delivery_of(store, delivery_id)
     assert (delivery.state, delivery.next_attempt_at) == ("retrying", NOW)
+    with store.read() as session:
+        assert session.scalars(select(Stack)).one().next_fetch_at is None
 
 
 def test_a_paused_destination_is_named_to_who_asks(gateway: GatewayClient, store: Store) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from skyrelay.domain.states import DeliveryState
-from skyrelay.store.tables import Delivery, Destination
+from skyrelay.store.tables import Delivery, Destination, Stack
 from skyrelay.store.transitions import audit, move_delivery
 from skyrelay_gateway.problems import Problem
 
@@ -53,6 +53,8 @@ def retry(session: Session, delivery_id: int, now: datetime) -> str | None:
         )
     else:
         _clear_wait(session, delivery, now)
+    # Until the stack is in the archive, that is what its delivery waits for.
+    session.get_one(Stack, delivery.stack_id).next_fetch_at = None
     return _pause_of(session, delivery.destination)
 
 

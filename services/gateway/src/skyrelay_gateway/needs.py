@@ -12,7 +12,7 @@ from skyrelay.domain.states import DeliveryState, FrameState, TelescopeState
 from skyrelay.settings import Settings
 from skyrelay.store.tables import Block, Delivery, Destination, Frame, Stack, Telescope
 from skyrelay_gateway.models import Action, NeedsYou, ServiceView
-from skyrelay_gateway.readiness import Pulse, service_remedy
+from skyrelay_gateway.readiness import Signs, service_remedy
 from skyrelay_gateway.words import SETUP_WHAT_TO_DO, TELESCOPE_REMEDIES, TELESCOPE_WORDS
 
 _MOST_OF_A_KIND = 10  # a page of them helps nobody; the lists have all
@@ -31,12 +31,12 @@ def needs_of_setup(settings: Settings) -> Iterator[NeedsYou]:
         yield NeedsYou(what="Skyrelay waits for your go", reason="setup: ask", what_to_do=SETUP_WHAT_TO_DO)
 
 
-def needs_of_services(pulse: Pulse, services: Iterable[ServiceView], up_for: timedelta) -> Iterator[NeedsYou]:
+def needs_of_services(signs: Signs, services: Iterable[ServiceView], up_for: timedelta) -> Iterator[NeedsYou]:
     """Name the services that do not work; a new one has some time from our own start to show itself."""
-    if pulse.problem is not None:
+    if signs.problem is not None:
         yield NeedsYou(
             what="Redis does not answer",
-            reason=pulse.problem,
+            reason=signs.problem,
             what_to_do="Start it, or correct redis_url. Nothing is lost: work goes on when it is back.",
         )
         return

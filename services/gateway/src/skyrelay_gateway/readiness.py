@@ -23,7 +23,7 @@ SERVICES = ("watcher", "intake", "stacker", "scheduler", "uploader", "cloud-agen
 
 
 @dataclass(frozen=True, slots=True)
-class Pulse:
+class Signs:
     """What Redis says; `None` for ``beats`` and ``backlog`` when it does not answer."""
 
     beats: Mapping[str, Beat] | None
@@ -31,35 +31,35 @@ class Pulse:
     problem: str | None = None
 
 
-def feel_pulse(redis: Redis) -> Pulse:
+def read_signs(redis: Redis) -> Signs:
     """Ask Redis for the beats and the stream's backlog."""
     try:
-        return Pulse(read_beats(redis), Intake(redis, "gateway").backlog())
+        return Signs(read_beats(redis), Intake(redis, "gateway").backlog())
     except RedisError as error:
-        return Pulse(None, None, str(error) or type(error).__name__)
+        return Signs(None, None, str(error) or type(error).__name__)
     except (ValueError, KeyError, TypeError):
-        return Pulse(None, None, "it holds beats that are none of ours")
+        return Signs(None, None, "it holds beats that are none of ours")
 
 
 def check_readiness(gateway: Gateway) -> tuple[PartView, ...]:
     """Look at each part."""
-    pulse = feel_pulse(gateway.redis)
-    redis = "answers" if pulse.problem is None else f"does not answer: {pulse.problem}"
-    what_to_do = None if pulse.problem is None else "Start Redis, or correct redis_url."
+    signs = read_signs(gateway.redis)
+    redis = "answers" if signs.problem is None else f"does not answer: {signs.problem}"
+    what_to_do = None if signs.problem is None else "Start Redis, or correct redis_url."
     return (
         _check_database(gateway.store),
-        PartView(part="redis", ready=pulse.problem is None, state=redis, what_to_do=what_to_do),
-        *(_service_part(service) for service in service_views(pulse, gateway.clock())),
+        PartView(part="redis", ready=signs.problem is None, state=redis, what_to_do=what_to_do),
+        *(_service_part(service) for service in service_views(signs, gateway.clock())),
     )
 
 
-def service_views(pulse: Pulse, now: datetime) -> Iterator[ServiceView]:
+def service_views(signs: Signs, now: datetime) -> Iterator[ServiceView]:
     """Say of each service how it is; those that nobody expected come last."""
-    beats = pulse.beats or {}
+    beats = signs.beats or {}
     for name in (*SERVICES, *sorted(beats.keys() - set(SERVICES))):
         beat = beats.get(name)
         if beat is None:
-            unseen = "cannot know" if pulse.beats is None else "never seen"
+            unseen = "cannot know" if signs.beats is None else "never seen"
             yield ServiceView(service=name, state=unseen, at=None, age_s=None, detail={})
         else:
             state = "silent" if beat.is_stale(now) else "working"

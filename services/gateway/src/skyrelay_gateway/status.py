@@ -23,7 +23,7 @@ from skyrelay_gateway.models import (
     StackCounts,
     StatusView,
 )
-from skyrelay_gateway.readiness import Pulse, feel_pulse, service_views
+from skyrelay_gateway.readiness import Signs, read_signs, service_views
 from skyrelay_gateway.views import telescope_view
 from skyrelay_gateway.words import SETUP_WHAT_TO_DO
 
@@ -33,8 +33,8 @@ _IGNORED_SHOWN = 10
 def build_status(gateway: Gateway) -> StatusView:
     """Look at everything once."""
     now = gateway.clock()
-    pulse = feel_pulse(gateway.redis)
-    services = tuple(service_views(pulse, now))
+    signs = read_signs(gateway.redis)
+    services = tuple(service_views(signs, now))
     asks = gateway.settings.setup == "ask"
     with gateway.store.read() as session:
         return StatusView(
@@ -51,16 +51,16 @@ def build_status(gateway: Gateway) -> StatusView:
             deliveries=_count(session, Delivery.state, DeliveryState),
             destinations=tuple(_destinations(session)),
             ignored_files=_ignored_files(session),
-            stream_backlog=pulse.backlog,
-            needs_you=tuple(_needs(gateway, session, pulse, services)),
+            stream_backlog=signs.backlog,
+            needs_you=tuple(_needs(gateway, session, signs, services)),
         )
 
 
 def _needs(
-    gateway: Gateway, session: Session, pulse: Pulse, services: Iterable[ServiceView]
+    gateway: Gateway, session: Session, signs: Signs, services: Iterable[ServiceView]
 ) -> Iterator[NeedsYou]:
     yield from needs.needs_of_setup(gateway.settings)
-    yield from needs.needs_of_services(pulse, services, gateway.clock() - gateway.started_at)
+    yield from needs.needs_of_services(signs, services, gateway.clock() - gateway.started_at)
     yield from needs.needs_of_telescopes(session)
     yield from needs.needs_of_destinations(session)
     yield from needs.needs_of_blocks(session)
