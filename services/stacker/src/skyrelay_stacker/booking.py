@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -11,8 +12,9 @@ from skyrelay.domain.block import BLOCK_MINUTES
 from skyrelay.domain.light_frame import target_of_folder
 from skyrelay.domain.stack_name import DsoStackedName
 from skyrelay.domain.states import BlockState, DeliveryState
-from skyrelay.fits_header import FitsHeader
+from skyrelay.fits_header import FitsError, FitsHeader
 from skyrelay.logs import get_logger
+from skyrelay.seestar.errors import FileMissing
 from skyrelay.seestar.stack_run import StackRun
 from skyrelay.seestar.telescope import Telescope as Seestar
 from skyrelay.service import utc_now
@@ -20,10 +22,22 @@ from skyrelay.store.holding import HeldLease
 from skyrelay.store.tables import Block, Delivery, Frame, Stack
 from skyrelay.store.tables.destinations import CROWDSKY
 from skyrelay.store.transitions import move_block
-from skyrelay_stacker.claiming import candidates, has_filter, name_stack, position_of
+from skyrelay_stacker.claiming import candidates, free_name, has_filter, name_stack, position_of
 from skyrelay_stacker.planning import key_of
 from skyrelay_stacker.recording import ACTOR, link_frames_to_stack
 from skyrelay_stacker.workshop import Workshop
+
+_DRIFT = timedelta(days=1)  # how far a start may have moved since it was estimated: a wrong zone, at worst
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A stack that a run left in its folder, and what else lies there (``names``, itself included)."""
+
+    name: DsoStackedName
+    header: FitsHeader
+    size_bytes: int | None
+    names: frozenset[str]
 
 
 def book_stack(
@@ -32,16 +46,15 @@ def book_stack(
     """Find the stack that a run left and book it; `None` when there is none that can be the block's."""
     with workshop.store.read() as session:
         block = session.get_one(Block, block_id)
-    found = find_output(seestar, block, run)
-    if found is None:
+    output = find_output(seestar, block, run)
+    if output is None:
         return None
-    output, header, size_bytes = found
     with workshop.store.write() as session:
         lease.check_write(session)
         block = session.get_one(Block, block_id)
-        stack = _new_stack(session, block, output, header, size_bytes)
-        link_frames_to_stack(session, block.id, files_given(block), stack.id)
-        reason = f"{output.frames} of {len(files_given(block))} frames are in the stack"
+        stack = _new_stack(session, block, output)
+        link_frames_to_stack(session, block, files_given(block), stack.id, utc_now())
+        reason = f"{output.name.frames} of {len(files_given(block))} frames are in the stack"
         move_block(
             session, block, BlockState.STACKED, now=utc_now(), actor=ACTOR, reason=reason, percent=100.0
         )
@@ -50,56 +63,84 @@ def book_stack(
     return stack
 
 
-def find_output(
-    seestar: Seestar, block: Block, run: StackRun
-) -> tuple[DsoStackedName, FitsHeader, int | None] | None:
+def find_output(seestar: Seestar, block: Block, run: StackRun) -> Output | None:
     """Find the block's output among what is new in the folder, the one that the run names first."""
     folder = target_of_folder(block.folder)
-    listing = seestar.list_folder(folder)
+    try:
+        listing = seestar.list_folder(folder)
+    except FileMissing:  # a target's first stack makes its folder
+        return None
     before = (block.intent or {}).get("outputs_before", [])
     fitting = candidates(listing.names, before, key_of(block), len(files_given(block)))
     for name in sorted(fitting, key=lambda name: (name.build() not in run.output_files, name.saved_local)):
-        header = seestar.read_header(folder, name.build())
-        if has_filter(header, block.filter):
+        header = _read_header(seestar, folder, name.build())
+        if header is not None and has_filter(header, block.filter):
             size = next((file.size_bytes for file in listing.files if file.name == name.build()), None)
-            return name, header, size
+            return Output(name, header, size, listing.names)
     return None
 
 
-def _new_stack(
-    session: Session, block: Block, output: DsoStackedName, header: FitsHeader, size_bytes: int | None
-) -> Stack:
-    position = position_of(header)
+def _read_header(seestar: Seestar, folder: str, file_name: str) -> FitsHeader | None:
+    try:
+        return seestar.read_header(folder, file_name)
+    except (FitsError, FileMissing) as error:
+        get_logger(__name__).warning("what came out cannot be read", file=file_name, problem=str(error))
+        return None
+
+
+def _new_stack(session: Session, block: Block, output: Output) -> Stack:
+    position = position_of(output.header)
     if position is None:
         get_logger(__name__).warning(
             "the stack's position is not known: it is named HP000000", block=block.id
         )
     offset = timedelta(minutes=block.utc_offset_min)
-    naming = name_stack(key_of(block), offset, output.frames, position, output.extension)
-    starts = session.scalars(
-        select(Frame.start_at).where(Frame.block_id == block.id, Frame.file_name.in_(files_given(block)))
-    ).all()
-    known = [start for start in starts if start is not None]
+    naming = name_stack(key_of(block), offset, output.name.frames, position, output.name.extension)
+    first_start, last_start = _first_and_last_start(session, block)
     stack = Stack(
         block_id=block.id,
         telescope_id=block.telescope_id,
         folder=target_of_folder(block.folder),
-        original_name=output.build(),
-        crowdsky_name=naming.crowdsky_name,
+        original_name=output.name.build(),
+        crowdsky_name=free_name(naming.crowdsky_name, output.names | _names_given(session, block)),
         chunk_key=str(naming.chunk_key),
         frames_input=len(files_given(block)),
-        frames_aligned=output.frames,
-        exposure_total_s=output.frames * block.exposure_s,
-        first_start_at=min(known),
-        last_end_at=max(known) + timedelta(seconds=block.exposure_s),
+        frames_aligned=output.name.frames,
+        exposure_total_s=output.name.frames * block.exposure_s,
+        first_start_at=first_start,
+        last_end_at=last_start + timedelta(seconds=block.exposure_s),
         ra_deg=position[0] if position else None,
         dec_deg=position[1] if position else None,
-        size_bytes=size_bytes,
+        size_bytes=output.size_bytes,
         created_at=utc_now(),
     )
     session.add(stack)
     session.flush()
     return stack
+
+
+def _first_and_last_start(session: Session, block: Block) -> tuple[datetime, datetime]:
+    """Give when the first and the last of the frames given began, aware UTC."""
+    given = set(files_given(block))
+    starts = session.execute(
+        select(Frame.file_name, Frame.start_at).where(
+            Frame.telescope_id == block.telescope_id,
+            Frame.folder == block.folder,
+            Frame.start_at >= block.start_at - _DRIFT,
+            Frame.start_at < key_of(block).end + _DRIFT,
+        )
+    )
+    known = [start for file_name, start in starts if start is not None and file_name in given]
+    return min(known, default=block.start_at), max(known, default=block.start_at)
+
+
+def _names_given(session: Session, block: Block) -> frozenset[str]:
+    """Give the names that stacks in the folder are to get, though the telescope may not show them yet."""
+    folder = target_of_folder(block.folder)
+    names = select(Stack.crowdsky_name).where(
+        Stack.telescope_id == block.telescope_id, Stack.folder == folder
+    )
+    return frozenset(session.scalars(names))
 
 
 def _owe_to_crowdsky(session: Session, stack: Stack) -> None:

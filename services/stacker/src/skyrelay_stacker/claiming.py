@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import count
+from pathlib import PurePosixPath
 
 from skyrelay.domain.block import BLOCK_MINUTES, BlockKey
 from skyrelay.domain.chunk import UNKNOWN_PIXEL, ChunkKey, chunk_of, healpix_pixel
@@ -84,3 +86,11 @@ def name_stack(
         return Naming(CrowdSkyLegacyName(*parts, start_local, extension).build(), chunk_key)
     named_key = ChunkKey(chunk_key.chunk, UNKNOWN_PIXEL if pixel is None else pixel)
     return Naming(CrowdSkyName(*parts, named_key, extension).build(), chunk_key)
+
+
+def free_name(name: str, taken: Collection[str]) -> str:
+    """Give a file name that is not taken (in any case of letters): with ``_2``, ``_3``, … where it is."""
+    used = {other.casefold() for other in taken}
+    path = PurePosixPath(name)
+    numbered = (f"{path.stem}_{number}{path.suffix}" for number in count(2))
+    return name if name.casefold() not in used else next(n for n in numbered if n.casefold() not in used)

@@ -18,7 +18,17 @@ from skyrelay.domain.states import BlockState, FrameState, TelescopeState
 from skyrelay.errors import AmbiguousError, PermanentError, RefusedByRule, SkyrelayError, TransientError
 from skyrelay.queue.tasks import StackMessage, TaskName
 from skyrelay.seestar.deadline import Deadline
-from skyrelay.seestar.errors import FileMissing, StackingAlready, Unreachable
+from skyrelay.seestar.device import TelescopeStatus
+from skyrelay.seestar.errors import (
+    CommandRefused,
+    FileMissing,
+    KeyMissing,
+    KeyRefused,
+    NotATelescope,
+    Observing,
+    StackingAlready,
+    Unreachable,
+)
 from skyrelay.seestar.stack_run import StackRun, StackSetting, StackState
 from skyrelay.seestar.telescope import Telescope as Seestar
 from skyrelay.service import utc_now
@@ -27,7 +37,9 @@ from skyrelay.store.leases import LeaseLost
 from skyrelay.store.tables import Block, Frame, Telescope
 from skyrelay.store.transitions import StaleState, move_block
 from skyrelay_stacker.booking import book_stack, files_given, find_output
-from skyrelay_stacker.looking import address_of, record_failure, record_status, with_clock
+from skyrelay_stacker.glancing import Glances
+from skyrelay_stacker.looking import address_of, record_failure, record_status, record_stranger, with_clock
+from skyrelay_stacker.planning import has_unseen_frames
 from skyrelay_stacker.reconciling import reconcile_telescope, why_not_now
 from skyrelay_stacker.recording import ACTOR
 from skyrelay_stacker.renaming import rename_stack
@@ -37,8 +49,9 @@ _log = structlog.stdlib.get_logger(__name__)
 _WATCH = timedelta(minutes=10)  # then the task returns, well before its message would come again
 _A_START = timedelta(seconds=20)  # what must be left of the lease to clear, configure and start
 _A_STOP = timedelta(seconds=10)
-_GLANCE_EVERY = timedelta(seconds=3)  # how soon a stack makes way for an observation
 _RETRY_AFTER = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 240))
+# These speak of the telescope, not of the block: its run is looked for when the telescope answers again.
+_NO_TELESCOPE = (Unreachable, KeyMissing, KeyRefused, NotATelescope)
 
 
 class StackFailed(SkyrelayError):  # noqa: N818 - the state it leads to
@@ -54,35 +67,44 @@ def stack_block(workshop: Workshop, block_id: int) -> None:
     with workshop.store.read() as session:
         block = session.get(Block, block_id)
         row = session.get(Telescope, block.telescope_id) if block else None
-    if block is None or row is None or block.state not in {BlockState.READY, BlockState.STACKING}:
+    if block is None or block.state not in {BlockState.READY, BlockState.STACKING}:
+        return
+    if row is None or row.host is None:
         return
     bound = {"telescope": row.name, "block": block.id, "target": block.target}
     with (
         structlog.contextvars.bound_contextvars(**bound),
         held(workshop.store, row.id, workshop.holder) as lease,
     ):
-        if lease is None:
-            return
-        try:
-            with Seestar(address_of(row)) as seestar:
-                _Drive(workshop, block_id, row.id, seestar, lease).run()
-        except (LeaseLost, StaleState) as error:
-            _log.warning("left to another worker", problem=str(error))
-            return
-        except Unreachable as error:
-            _note_absence(workshop, row.id, error)
+        if lease is None or not _drive(workshop, block_id, row, lease):
             return
     reconcile_telescope(workshop, row.id)
 
 
-def _note_absence(workshop: Workshop, telescope_id: int, error: SkyrelayError) -> None:
-    """Nothing is decided about a run that we cannot see: it is looked for when the telescope answers."""
-    _log.warning("the telescope went away", problem=str(error))
+def _drive(workshop: Workshop, block_id: int, row: Telescope, lease: HeldLease) -> bool:
+    """Work under a lease; tell whether what comes next can be said at once."""
+    try:
+        with Seestar(address_of(row)) as seestar:
+            _Drive(workshop, block_id, row.id, seestar, lease).run()
+    except (LeaseLost, StaleState) as error:
+        _log.warning("left to another worker", problem=str(error))
+        return False
+    except SkyrelayError as error:
+        _log.warning("the stack cannot be seen to now", problem=str(error))
+        _note_trouble(workshop, block_id, error)
+        return False
+    return True
+
+
+def _note_trouble(workshop: Workshop, block_id: int, error: SkyrelayError) -> None:
+    """Say what stands in the way. Nothing is decided about a run that we cannot see."""
     now = utc_now()
     with workshop.store.write() as session:
-        telescope = session.get_one(Telescope, telescope_id)
-        record_failure(telescope, error, now)
+        block = session.get_one(Block, block_id)
+        telescope = session.get_one(Telescope, block.telescope_id)
         telescope.next_look_at = now + timedelta(seconds=workshop.settings.scheduler.reconcile_s)
+        if not record_failure(telescope, error, now):
+            block.reason = str(error)
 
 
 class _Drive:
@@ -96,23 +118,45 @@ class _Drive:
         self._telescope_id = telescope_id
         self._seestar = seestar
         self._lease = lease
-        self._next_glance = Deadline.after(_GLANCE_EVERY)
+        self._shown: TelescopeStatus | None = None
 
     def run(self) -> None:
         """Start the block, or take up the run that was begun; watch it; book its stack."""
-        block = self._read_block()
+        if not self._check_in():
+            return
         try:
-            if block.state == BlockState.READY and not self._start(block):
-                return
-            run = self._run_of(self._read_block())
-            if run is not None:
-                self._conclude(self._watch(run))
+            self._go_on(self._read_block())
         except StackFailed as error:
             self._give_up(error)
         except RefusedByRule as error:
             if isinstance(error, LeaseLost):
                 raise
-            self._back_to_ready(str(error))
+            self._make_way(error)
+        if not self._workshop.shutting_down.is_set():
+            self._check_in()
+
+    def _go_on(self, block: Block) -> None:
+        if block.state == BlockState.READY and not self._start(block):
+            return
+        run = self._run_of(self._read_block())
+        if run is not None:
+            run = self._watch(run)
+        if run is not None:
+            self._conclude(run)
+
+    def _check_in(self) -> bool:
+        """Ask who answers and what it does, and record it; tell whether it is the block's telescope."""
+        device = self._seestar.identify()
+        now = utc_now()
+        status = with_clock(self._seestar.state(), device, now)
+        with self._workshop.store.write() as session:
+            self._lease.check_write(session)
+            telescope = session.get_one(Telescope, self._telescope_id)
+            if device.serial != telescope.serial:
+                record_stranger(telescope, device.serial, now)
+                return False
+            record_status(telescope, status, now)
+        return True
 
     # -- starting ---------------------------------------------------------------------------------
 
@@ -121,19 +165,27 @@ class _Drive:
         if self._why_not() is not None:
             return False
         before = self._outputs_before(block)
-        files = self._take_up(block, sorted(before))
         self._lease.check(_A_START)
+        files = self._take_up(sorted(before))
+        if files is None:
+            return False
         try:
+            self._lease.check(_A_START)
             self._seestar.start_stack(block.folder, files, deadline=Deadline.after(_A_START))
+        except _NO_TELESCOPE:
+            raise
         except AmbiguousError as error:
             _log.warning("the telescope did not say whether it began; it is looked at", problem=str(error))
         except PermanentError as error:
             raise StackFailed(str(error), is_lasting=True) from error
         except TransientError as error:
-            if isinstance(error, Unreachable):
-                raise
             raise StackFailed(str(error), is_lasting=False) from error
         return True
+
+    def _why_not(self) -> str | None:
+        with self._workshop.store.read() as session:
+            telescope = session.get_one(Telescope, self._telescope_id)
+        return why_not_now(telescope, self._workshop.settings.stacking, utc_now())
 
     def _outputs_before(self, block: Block) -> frozenset[str]:
         try:
@@ -141,40 +193,43 @@ class _Drive:
         except FileMissing:  # the target's first stack makes its folder
             return frozenset()
 
-    def _why_not(self) -> str | None:
-        """Ask the telescope itself whether it may begin now, and record its answer."""
-        now = utc_now()
-        device = self._seestar.identify()
-        status = with_clock(self._seestar.state(), device, now)
-        with self._workshop.store.write() as session:
-            telescope = session.get_one(Telescope, self._telescope_id)
-            if device.serial != telescope.serial:
-                telescope.next_look_at = now
-                return f"another telescope ({device.serial}) answers at its address"
-            record_status(telescope, status, now)
-            return why_not_now(telescope, self._workshop.settings.stacking, now)
+    def _take_up(self, outputs_before: list[str]) -> list[str] | None:
+        """Move the block to `stacking` with what is about to be told; give the frames' names.
 
-    def _take_up(self, block: Block, outputs_before: list[str]) -> list[str]:
-        """Move the block to `stacking` with what is about to be told; give the frames' names."""
+        `None`: the block has frames that the telescope has not shown yet, and collects again.
+        """
         with self._workshop.store.write() as session:
             self._lease.check_write(session)
-            block = session.get_one(Block, block.id)
+            block = session.get_one(Block, self._block_id)
+            if block.state != BlockState.READY:
+                raise StaleState(f"block {block.id} is {block.state} by now")
             files = _file_names(session, block)
-            intent = {"files": files, "outputs_before": outputs_before, "fence": self._lease.lease.fence}
-            move_block(
-                session,
-                block,
-                BlockState.STACKING,
-                now=utc_now(),
-                actor=ACTOR,
-                reason=f"the telescope is to stack {len(files)} frames",
-                detail=intent,
-                intent=intent,
-                attempts=block.attempts + 1,
-                started_at=utc_now(),
-                percent=0.0,
-            )
+            if not files or has_unseen_frames(session, block):
+                reason = "its frames changed"
+                move_block(session, block, BlockState.COLLECTING, now=utc_now(), actor=ACTOR, reason=reason)
+                return None
+            self._record_intent(session, block, files, outputs_before)
         return files
+
+    def _record_intent(
+        self, session: Session, block: Block, files: list[str], outputs_before: list[str]
+    ) -> None:
+        now = utc_now()
+        intent = {"files": files, "outputs_before": outputs_before, "fence": self._lease.lease.fence}
+        move_block(
+            session,
+            block,
+            BlockState.STACKING,
+            now=now,
+            actor=ACTOR,
+            reason=f"the telescope is to stack {len(files)} frames",
+            detail=intent,
+            intent=intent,
+            attempts=block.attempts + 1,
+            next_attempt_at=None,
+            started_at=now,
+            percent=0.0,
+        )
 
     # -- watching ---------------------------------------------------------------------------------
 
@@ -182,11 +237,17 @@ class _Drive:
         """Give this block's run, under way or over; `None` (and back to ready) where there is none."""
         run = self._seestar.stack_progress()
         if run.state is StackState.NONE or not self._is_ours(block):
-            if find_output(self._seestar, block, run) is not None:
-                return replace(run, state=StackState.COMPLETE)
-            self._back_to_ready("the telescope no longer knows of this run; it is to be started again")
-            return None
+            return self._left_behind(block, run)
         return run
+
+    def _left_behind(self, block: Block, run: StackRun) -> StackRun | None:
+        """Judge a run that the telescope knows nothing of by what it left; without a stack, begin again."""
+        if find_output(self._seestar, block, run) is not None:
+            return replace(run, state=StackState.COMPLETE)
+        later = next_attempt(min(block.attempts, len(_RETRY_AFTER)), utc_now())
+        reason = "the telescope no longer knows of this run; it is to be started again"
+        self._back_to_ready(reason, later, block.attempts)
+        return None
 
     def _is_ours(self, block: Block) -> bool:
         """Tell whether the telescope's setting is what the recorded intent says."""
@@ -195,58 +256,67 @@ class _Drive:
         return setting is None or setting.file_names == set(files_given(block))
 
     def _watch(self, run: StackRun) -> StackRun | None:
-        """Follow the run to its end; `None` when it goes on without us."""
+        """Follow the run to its end; `None` when it goes on without us, or is to be begun again."""
         if run.state is not StackState.WORKING:
             return run
         block = self._read_block()
         left = self._time_left(block)
         if left <= timedelta(0):
-            self._stop("it took longer than stacking.max_wait_sec")
-        final = self._seestar.wait_for_stack(
-            Deadline.after(min(left, _WATCH)),
-            on_progress=self._note_progress,
-            should_stop=self._should_return,
-        )
-        if final.state is StackState.WORKING and self._is_observing():
-            self._stop("an observation began", failed=False)
-        return None if final.state is StackState.WORKING else final
+            self._stop()
+            raise StackFailed("it took longer than stacking.max_wait_sec", is_lasting=False)
+        final = self._wait(min(left, _WATCH))
+        if final.state is StackState.WORKING:
+            return None
+        if final.state is StackState.NONE or not self._is_ours(block):
+            return self._left_behind(block, final)
+        return final
+
+    def _wait(self, at_most: timedelta) -> StackRun:
+        with Glances(self._seestar) as glances:
+            final = self._seestar.wait_for_stack(
+                Deadline.after(at_most),
+                on_progress=self._note_progress,
+                should_stop=lambda: self._should_return(glances),
+            )
+        if final.state is StackState.WORKING and _is_observing(glances.newest):
+            self._stop()
+            raise Observing("stopped, because an observation began")
+        return final
+
+    def _should_return(self, glances: Glances) -> bool:
+        self._lease.check()
+        if self._workshop.shutting_down.is_set():
+            return True
+        self._show(glances.newest)
+        return _is_observing(glances.newest)
+
+    def _show(self, status: TelescopeStatus | None) -> None:
+        """Record what the telescope is doing, each time that it does something else."""
+        if status is None or (self._shown is not None and self._shown.state == status.state):
+            return
+        self._shown = status
+        with self._workshop.store.write() as session:
+            self._lease.check_write(session)
+            record_status(session.get_one(Telescope, self._telescope_id), status, utc_now())
 
     def _time_left(self, block: Block) -> timedelta:
         limit = timedelta(seconds=self._workshop.settings.stacking.max_wait_sec)
         return limit - (utc_now() - (block.started_at or utc_now()))
-
-    def _should_return(self) -> bool:
-        self._lease.check()
-        if self._workshop.shutting_down.is_set():
-            return True
-        if self._next_glance.passed:
-            self._next_glance = Deadline.after(_GLANCE_EVERY)
-            return self._is_observing()
-        return False
-
-    def _is_observing(self) -> bool:
-        return self._seestar.state().state is TelescopeState.OBSERVING
 
     def _note_progress(self, run: StackRun) -> None:
         with self._workshop.store.write() as session:
             self._lease.check_write(session)
             session.get_one(Block, self._block_id).percent = run.percent
 
-    def _stop(self, reason: str, *, failed: bool = True) -> None:
+    def _stop(self) -> None:
         """Stop the run: one that is left would refuse every later start."""
         self._lease.check(_A_STOP)
-        ours = self._setting()
-        self._seestar.stop_stack(ours, deadline=Deadline.after(_A_STOP / 2))
-        self._seestar.clear_stack(ours, deadline=Deadline.after(_A_STOP / 2))
-        if failed:
-            raise StackFailed(reason, is_lasting=False)
-        raise RefusedByRule(f"stopped, because {reason}")
+        self._seestar.stop_stack(self._setting(), deadline=Deadline.after(_A_STOP))
+        self._clear()
 
     # -- concluding -------------------------------------------------------------------------------
 
-    def _conclude(self, run: StackRun | None) -> None:
-        if run is None:
-            return
+    def _conclude(self, run: StackRun) -> None:
         if run.state in {StackState.FAIL, StackState.CANCEL}:
             self._clear()
             raise StackFailed(
@@ -264,28 +334,34 @@ class _Drive:
         try:
             self._lease.check(_A_STOP)
             self._seestar.clear_stack(self._setting(), deadline=Deadline.after(_A_STOP))
-        except (TransientError, AmbiguousError, StackingAlready) as error:
+        except (TransientError, AmbiguousError, StackingAlready, CommandRefused) as error:
             _log.info("the last result was not cleared", problem=str(error))
 
     def _setting(self) -> StackSetting:
         block = self._read_block()
         return StackSetting.of(block.folder, files_given(block))
 
-    def _back_to_ready(self, reason: str) -> None:
+    def _make_way(self, refusal: RefusedByRule) -> None:
+        """Go back to ready for a reason that is not the block's: the attempt does not count."""
+        attempts = max(self._read_block().attempts - 1, 0)
+        # An observation has an end that we see; what else keeps the telescope busy is asked a while later.
+        later = None if isinstance(refusal, Observing) else next_attempt(1, utc_now())
+        self._back_to_ready(str(refusal), later, attempts)
+
+    def _back_to_ready(self, reason: str, later: datetime | None, attempts: int) -> None:
         with self._workshop.store.write() as session:
             self._lease.check_write(session)
             block = session.get_one(Block, self._block_id)
             if block.state == BlockState.STACKING:
-                now = utc_now()
-                later = next_attempt(min(block.attempts, len(_RETRY_AFTER)), now)
                 move_block(
                     session,
                     block,
                     BlockState.READY,
-                    now=now,
+                    now=utc_now(),
                     actor=ACTOR,
                     reason=reason,
                     next_attempt_at=later,
+                    attempts=attempts,
                     percent=None,
                 )
 
@@ -312,6 +388,10 @@ class _Drive:
             return session.get_one(Block, self._block_id)
 
 
+def _is_observing(status: TelescopeStatus | None) -> bool:
+    return status is not None and status.state is TelescopeState.OBSERVING
+
+
 def next_attempt(attempts: int, now: datetime) -> datetime | None:
     """Give the time of the next try after so many; `None` when a person has to look."""
     return now + _RETRY_AFTER[attempts - 1] if 0 < attempts <= len(_RETRY_AFTER) else None
@@ -320,6 +400,9 @@ def next_attempt(attempts: int, now: datetime) -> datetime | None:
 def _file_names(session: Session, block: Block) -> list[str]:
     """Give the names of a block's frames that lie on the telescope, in the order of their exposure."""
     frames = select(Frame.file_name).where(
-        Frame.block_id == block.id, Frame.folder == block.folder, Frame.state == FrameState.OK
+        Frame.block_id == block.id,
+        Frame.folder == block.folder,
+        Frame.state == FrameState.OK,
+        Frame.inventoried_at.is_not(None),
     )
     return list(session.scalars(frames.order_by(Frame.start_at, Frame.file_name)))

@@ -8,10 +8,11 @@ import threading
 
 import structlog
 from redis.exceptions import RedisError
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, StatementError
 
 from skyrelay.queue.beats import BEAT_EVERY, beat
 from skyrelay.queue.connection import connect_redis
+from skyrelay.queue.events import FrameEvent
 from skyrelay.queue.frame_stream import Intake, Received
 from skyrelay.service import stop_on_signals, utc_now
 from skyrelay.settings import Settings
@@ -65,5 +66,26 @@ def _record(store: Store, received: list[Received], settings: Settings) -> int:
     events = [entry.event for entry in received if entry.event is not None]
     if not events:
         return 0
+    try:
+        return _take_in(store, events, settings)
+    except OperationalError:
+        raise
+    except (StatementError, ValueError, OverflowError) as error:
+        # The stream is open to others: one event that no database can hold must not stop the rest.
+        _log.warning("a batch holds an event that cannot be recorded", problem=type(error).__name__)
+        return sum(_take_in_alone(store, event, settings) for event in events)
+
+
+def _take_in(store: Store, events: list[FrameEvent], settings: Settings) -> int:
     with store.write() as session:
         return take_in(session, events, settings, utc_now())
+
+
+def _take_in_alone(store: Store, event: FrameEvent, settings: Settings) -> int:
+    try:
+        return _take_in(store, [event], settings)
+    except OperationalError:
+        raise
+    except (StatementError, ValueError, OverflowError) as error:
+        _log.error("an event is left alone", root=event.root, path=event.path, problem=str(error))
+        return 0

@@ -90,7 +90,9 @@ def take_inventory(workshop: Workshop, telescope_id: int, seestar: Seestar, leas
     A listing that fails raises: it never reads as an empty telescope.
     """
     with workshop.store.read() as session:
-        known = set(session.scalars(select(Frame.folder).where(Frame.telescope_id == telescope_id).distinct()))
+        known = set(
+            session.scalars(select(Frame.folder).where(Frame.telescope_id == telescope_id).distinct())
+        )
     listing = list_everything(seestar, known)
     with workshop.store.read() as session:
         telescope = session.get_one(Telescope, telescope_id)
@@ -179,7 +181,7 @@ def _news(session: Session, telescope_id: int, frames: Iterable[Listed], now: da
 def _is_worth_reading(row: Frame, sighting: Sighting, now: datetime) -> bool:
     """Tell whether a frame's header is to be read again: the file changed, or the clocks agree by now."""
     if row.state == FrameState.UNREADABLE:
-        return sighting.size_bytes not in {0, row.size_bytes}  # 0: the listing does not tell sizes
+        return not sighting.size_bytes or sighting.size_bytes != row.size_bytes  # over RPC no size is told
     if row.state == FrameState.CLOCK_WRONG and row.start_at is not None:
         return is_trustworthy(row.saved_local, row.exposure_s, row.start_at, now)
     return False

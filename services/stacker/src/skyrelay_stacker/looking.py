@@ -11,10 +11,10 @@ import structlog
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
-from skyrelay.domain.states import BlockState, TelescopeState
+from skyrelay.domain.states import IN_TOUCH, BlockState, TelescopeState
 from skyrelay.errors import SkyrelayError, TransientError
 from skyrelay.seestar.device import DeviceInfo, TelescopeStatus
-from skyrelay.seestar.errors import KeyMissing, KeyRefused, Unreachable
+from skyrelay.seestar.errors import KeyMissing, KeyRefused, NotATelescope, Unreachable
 from skyrelay.seestar.telescope import Telescope as Seestar
 from skyrelay.seestar.telescope import TelescopeAddress
 from skyrelay.service import utc_now
@@ -31,6 +31,7 @@ _log = structlog.stdlib.get_logger(__name__)
 _CLOCK_TOLERANCE = timedelta(seconds=60)
 # Idle means: no view and no plan working. A stack that is running is no observation.
 _IDLE = frozenset({TelescopeState.READY, TelescopeState.STACKING, TelescopeState.FULL})
+_SPOKEN_TO = IN_TOUCH | {TelescopeState.CLOCK_WRONG}
 _NOT_DISTURBED = frozenset({TelescopeState.READY, TelescopeState.FULL, TelescopeState.CLOCK_WRONG})
 
 
@@ -65,25 +66,43 @@ def address_of(row: Telescope) -> TelescopeAddress:
 
 def record_status(row: Telescope, status: TelescopeStatus, now: datetime) -> None:
     """Write what a telescope is doing into its row."""
-    if row.state != status.state:
-        row.state_since = now
-    row.state, row.state_reason, row.last_seen_at = status.state, status.reason, now
-    row.battery_percent, row.charging, row.free_mb = status.battery_percent, status.charging, status.free_mb
-    if status.state not in _IDLE:
-        row.idle_since = None
-    elif row.idle_since is None:
-        row.idle_since = now
+    _enter_state(row, status.state, status.reason, now)
+    if status.state in _SPOKEN_TO:
+        row.last_seen_at = now
+        row.battery_percent, row.charging = status.battery_percent, status.charging
+        row.free_mb = status.free_mb
+    if status.state in _IDLE:
+        row.idle_since = row.idle_since or now
 
 
-def record_failure(row: Telescope, error: SkyrelayError, now: datetime) -> None:
-    """Write down why a telescope could not be asked, in a state of its own for each reason."""
+def record_failure(row: Telescope, error: SkyrelayError, now: datetime) -> bool:
+    """Write down why a telescope could not be asked, in a state of its own for each reason.
+
+    Returns
+    -------
+    bool
+        Whether it is the telescope's state that the error speaks of; if not, nothing is written.
+    """
     state = _state_of(error)
     if state is None:
-        row.inventory_error = str(error)
-        return
+        return False
+    _enter_state(row, state, str(error), now)
+    return True
+
+
+def record_stranger(row: Telescope, serial: str, now: datetime) -> None:
+    """Write down that another telescope answers at the address; the next look says who is who."""
+    reason = f"another telescope ({serial}) answers at its address"
+    _enter_state(row, TelescopeState.UNREACHABLE, reason, now)
+    row.next_look_at = now
+
+
+def _enter_state(row: Telescope, state: TelescopeState, reason: str, now: datetime) -> None:
     if row.state != state:
-        row.state, row.state_since = state, now
-    row.state_reason, row.idle_since = str(error), None
+        row.state_since = now
+    row.state, row.state_reason = state, reason
+    if state not in _IDLE:
+        row.idle_since = None
 
 
 def _look(workshop: Workshop, row: Telescope, lease: HeldLease) -> None:
@@ -99,7 +118,8 @@ def _look(workshop: Workshop, row: Telescope, lease: HeldLease) -> None:
         _log.warning("the telescope could not be asked", problem=str(error))
         with workshop.store.write() as session:
             failed = session.get_one(Telescope, row.id)
-            record_failure(failed, error, utc_now())
+            if not record_failure(failed, error, utc_now()):
+                failed.inventory_error = str(error)
             failed.next_look_at = utc_now() + _between_looks(workshop)
 
 
@@ -156,7 +176,7 @@ def _state_of(error: SkyrelayError) -> TelescopeState | None:
         return TelescopeState.KEY_MISSING
     if isinstance(error, KeyRefused):
         return TelescopeState.KEY_REFUSED
-    return TelescopeState.UNREACHABLE if isinstance(error, Unreachable) else None
+    return TelescopeState.UNREACHABLE if isinstance(error, Unreachable | NotATelescope) else None
 
 
 def _between_looks(workshop: Workshop) -> timedelta:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 
-from sqlalchemy import or_, select
+from sqlalchemy import exists, or_, select
 from sqlalchemy.orm import Session
 
 from skyrelay.domain.block import BlockKey, too_short
 from skyrelay.domain.coverage import covers
 from skyrelay.domain.light_frame import target_of_folder
 from skyrelay.domain.stack_name import CrowdSkyLegacyName, CrowdSkyName, parse_stack_name
-from skyrelay.domain.states import BlockState
+from skyrelay.domain.states import BlockState, FrameState
 from skyrelay.settings import StackingSettings
-from skyrelay.store.tables import Block, Stack, Telescope
+from skyrelay.store.tables import Block, Frame, Stack, Telescope
 from skyrelay.store.transitions import move_block
 from skyrelay_stacker.recording import ACTOR
 
@@ -50,8 +49,25 @@ def settle_blocks(
         Block.start_at <= latest_start,
     )
     for block in session.scalars(due).all():
-        if key_of(block).end <= latest_start:
+        if key_of(block).end <= latest_start and not has_unseen_frames(session, block, begun):
             _settle(session, block, stacks_by_folder, stacking, now)
+
+
+def has_unseen_frames(session: Session, block: Block, since: datetime | None = None) -> bool:
+    """Tell whether a block has frames that no inventory found on the telescope.
+
+    Parameters
+    ----------
+    since
+        Aware start of the oldest inventory that counts.
+    """
+    never = Frame.inventoried_at.is_(None)
+    unseen = never if since is None else or_(never, Frame.inventoried_at < since)
+    return bool(
+        session.scalar(
+            select(exists().where(Frame.block_id == block.id, Frame.state == FrameState.OK, unseen))
+        )
+    )
 
 
 def key_of(block: Block) -> BlockKey:
@@ -126,8 +142,3 @@ def _covering_stack(session: Session, block: Block, stacks_by_folder: StacksByFo
 def _covers(file_name: str, key: BlockKey, offset: timedelta) -> bool:
     name = parse_stack_name(file_name)
     return isinstance(name, CrowdSkyName | CrowdSkyLegacyName) and covers(name, key, offset)
-
-
-def stack_folders(sub_folders: Iterable[str]) -> list[str]:
-    """Give the folders in which the stacks of those sub-frame folders lie."""
-    return sorted({target_of_folder(folder) for folder in sub_folders})

@@ -7,14 +7,15 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from skyrelay.domain.states import BlockState, TelescopeState
+from skyrelay.domain.states import IN_TOUCH, BlockState, TelescopeState
 from skyrelay.queue.tasks import BlockMessage, Message, TaskName, TelescopeMessage
 from skyrelay.service import utc_now
 from skyrelay.settings import StackingSettings
-from skyrelay.store.tables import Telescope
+from skyrelay.store.tables import Block, Telescope
 from skyrelay_stacker.planning import next_block_of, retry_failed
 from skyrelay_stacker.workshop import Workshop
 
+_ANSWERS = IN_TOUCH | {TelescopeState.CLOCK_WRONG}
 Nudge = tuple[TaskName, Message]
 
 
@@ -48,13 +49,18 @@ def due_work(
     if telescope.host is None or _is_held(telescope, now):
         return None
     block = next_block_of(session, telescope, stacking, now)
-    if block is not None and (
-        block.state == BlockState.STACKING or why_not_now(telescope, stacking, now) is None
-    ):
+    if block is not None and _may_go_on(telescope, block, stacking, now):
         return TaskName.STACK_BLOCK, BlockMessage(block_id=block.id)
     if telescope.next_look_at is None or telescope.next_look_at <= now:
         return TaskName.LOOK_AT_TELESCOPE, TelescopeMessage(telescope_id=telescope.id)
     return None
+
+
+def _may_go_on(telescope: Telescope, block: Block, stacking: StackingSettings, now: datetime) -> bool:
+    """Tell whether a block can be worked on: begun, or taken up again where it was left."""
+    if block.state == BlockState.STACKING:  # looked for once the telescope answers again
+        return telescope.state in _ANSWERS
+    return why_not_now(telescope, stacking, now) is None
 
 
 def why_not_now(telescope: Telescope, stacking: StackingSettings, now: datetime) -> str | None:

@@ -145,7 +145,7 @@ def _is_better(fact: FrameFacts, frame: Frame) -> bool:
         return False
     new, known = _worth(fact.state, fact.start_source), _worth(frame.state, frame.start_source)
     if new == known and fact.state is FrameState.UNREADABLE:
-        return (fact.reason, fact.size_bytes) != (frame.state_reason, frame.size_bytes)
+        return fact.reason != frame.state_reason or fact.size_bytes not in {0, frame.size_bytes}
     return new > known
 
 

@@ -8,9 +8,11 @@ import structlog
 from sqlalchemy import select
 
 from skyrelay.errors import SkyrelayError
+from skyrelay.seestar.deadline import Deadline
 from skyrelay.seestar.telescope import Telescope as Seestar
 from skyrelay.service import utc_now
 from skyrelay.store.holding import HeldLease
+from skyrelay.store.leases import LeaseLost
 from skyrelay.store.tables import Stack
 from skyrelay.store.transitions import audit
 from skyrelay_stacker.recording import ACTOR
@@ -37,10 +39,13 @@ def rename_what_waits(workshop: Workshop, telescope_id: int, seestar: Seestar, l
 
 def rename_stack(workshop: Workshop, stack: Stack, seestar: Seestar, lease: HeldLease) -> None:
     """Rename a stack and its pictures; what does not work is remembered and tried again at the next look."""
-    lease.check(_A_RENAME)
     try:
         if not _has_its_name(stack, seestar):
-            seestar.rename(stack.folder, stack.original_name, stack.crowdsky_name)
+            lease.check(_A_RENAME)
+            deadline = Deadline.after(_A_RENAME)
+            seestar.rename(stack.folder, stack.original_name, stack.crowdsky_name, deadline=deadline)
+    except LeaseLost:
+        raise
     except SkyrelayError as error:
         _log.warning("a stack keeps its own name for now", stack=stack.crowdsky_name, problem=str(error))
         _record(workshop, stack.id, None, str(error))
