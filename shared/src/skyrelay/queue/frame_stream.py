@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 
 from pydantic import ValidationError
 from redis import Redis
@@ -21,7 +22,11 @@ STREAM = "skyrelay:frames"
 EPOCH = "skyrelay:frames:epoch"
 INTAKE_GROUP = "intake"
 _FIELD = "event"
-_CLAIM_AFTER_MS = 60_000  # what a consumer has held that long, it holds no more
+_CLAIM_AFTER = timedelta(seconds=60)  # what a consumer has held that long, it holds no more
+# What Redis says of a group that vanished, and to one who waits while its stream does.
+_WIPED = ("NOGROUP", "UNBLOCKED", "no such key")
+
+Entry = tuple[str, dict[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +61,14 @@ class Intake:
         Client.
     consumer
         Name of this consumer; a dead one's entries are claimed by the others.
+    claim_after
+        How long an entry is left to the consumer that received it.
     """
 
-    def __init__(self, redis: Redis, consumer: str) -> None:
+    def __init__(self, redis: Redis, consumer: str, *, claim_after: timedelta = _CLAIM_AFTER) -> None:
         self._redis = redis
         self._consumer = consumer
+        self._claim_after_ms = int(claim_after / timedelta(milliseconds=1))
 
     def open(self) -> None:
         """Make the group where it is missing, from the stream's beginning."""
@@ -76,17 +84,9 @@ class Intake:
         Waits up to ``wait_ms`` for new entries. A group that vanished (Redis was wiped) is made anew.
         """
         try:
-            claimed = self._redis.xautoclaim(
-                STREAM,
-                INTAKE_GROUP,
-                self._consumer,
-                min_idle_time=_CLAIM_AFTER_MS,
-                start_id="0-0",
-                count=most,
-            )
-            entries = list(claimed[1]) or self._read_new(most, wait_ms)
+            entries = self._claim(most) or self._read_new(most, wait_ms)
         except ResponseError as error:
-            if "NOGROUP" not in str(error):
+            if not _says_wiped(error):
                 raise
             self.open()
             entries = self._read_new(most, wait_ms)
@@ -103,20 +103,59 @@ class Intake:
         """Count the entries that are not acknowledged yet."""
         return int(self._redis.xlen(STREAM))
 
-    def _read_new(self, most: int, wait_ms: int) -> list[tuple[str, dict[str, str]]]:
+    def _claim(self, most: int) -> list[Entry]:
+        answer = self._redis.xautoclaim(
+            STREAM, INTAKE_GROUP, self._consumer, self._claim_after_ms, start_id="0-0", count=most
+        )
+        claimed: list[Entry | tuple[None, None]] = answer[1]
+        there = [entry for entry in claimed if entry[0] is not None]
+        if len(there) < len(claimed):
+            self._forget_deleted(len(claimed))
+        return there
+
+    def _forget_deleted(self, most: int) -> None:
+        """Redis 6.2 keeps a deleted entry pending for ever, and holds out nothing in its place."""
+        for entry in self._redis.xpending_range(STREAM, INTAKE_GROUP, "-", "+", most, self._consumer):
+            id_ = entry["message_id"]
+            if not self._redis.xrange(STREAM, id_, id_):
+                self._redis.xack(STREAM, INTAKE_GROUP, id_)
+
+    def _read_new(self, most: int, wait_ms: int) -> list[Entry]:
         answer = self._redis.xreadgroup(
-            INTAKE_GROUP, self._consumer, {STREAM: ">"}, count=most, block=wait_ms
+            INTAKE_GROUP,
+            self._consumer,
+            {STREAM: ">"},
+            count=most,
+            block=wait_ms or None,  # 0 would wait for ever
         )
         return list(_entries(answer))
 
     def _trim(self) -> None:
-        group = next(group for group in self._redis.xinfo_groups(STREAM) if group["name"] == INTAKE_GROUP)
+        delivered = self._last_delivered()
+        if delivered is None:
+            return
         pending = self._redis.xpending(STREAM, INTAKE_GROUP)
-        oldest = pending["min"] if pending["pending"] else _next_id(group["last-delivered-id"])
+        oldest = pending["min"] if pending["pending"] else _next_id(delivered)
         self._redis.xtrim(STREAM, minid=oldest, approximate=False)
 
+    def _last_delivered(self) -> str | None:
+        """Give the id of the newest entry that was handed out; `None` when Redis was wiped since."""
+        try:
+            groups = self._redis.xinfo_groups(STREAM)
+        except ResponseError as error:
+            if _says_wiped(error):
+                return None
+            raise
+        return next(
+            (str(group["last-delivered-id"]) for group in groups if group["name"] == INTAKE_GROUP), None
+        )
 
-def _entries(answer: object) -> Iterator[tuple[str, dict[str, str]]]:
+
+def _says_wiped(error: ResponseError) -> bool:
+    return any(word in str(error) for word in _WIPED)
+
+
+def _entries(answer: object) -> Iterator[Entry]:
     # RESP2 answers a list of [stream, entries], RESP3 a mapping of stream to lists of entries.
     streams = answer.items() if isinstance(answer, dict) else answer or []
     for _stream, entries in streams:  # type: ignore[attr-defined] # one of the two shapes above
@@ -129,9 +168,7 @@ def _next_id(entry_id: str) -> str:
     return f"{time_ms}-{int(sequence) + 1}"
 
 
-def _receive(entry_id: str, fields: dict[str, str] | None) -> Received:
-    if not fields:
-        return Received(entry_id, None, "the entry was deleted from the stream")
+def _receive(entry_id: str, fields: dict[str, str]) -> Received:
     try:
         return Received(entry_id, FrameEvent.model_validate_json(fields.get(_FIELD, "")))
     except ValidationError as error:
