@@ -109,7 +109,7 @@ def _totals(receipt: Receipt) -> Table:
 def _blocks_words(receipt: Receipt, state: BlockState) -> Iterator[str]:
     for group, block in receipt.blocks_in(state):
         where = f"{group.telescope}, {group.target}, {block.start_local:%H:%M}"
-        yield escape(f"{where}: {_plural(block.frames, 'frame')}: {block.reason}")
+        yield escape(f"{where}: {block.reason or _plural(block.frames, 'frame')}")
 
 
 def _named(some: Iterable[NamedFrames]) -> Iterator[str]:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from skyrelay.store.receipts import Receipt, ReceiptBlock, ReceiptGroup, Stage
 
 _HOUR = timedelta(hours=1)
-_MOST_TICKS = 8  # more would run into each other on a telephone
+_MOST_TICKS = 6  # more would run into each other on a telephone
+_LEAST_GAP = 10.0  # percent of the width that a label takes there
 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A full hour: ``label`` is the wall clock of the telescope that began first."""
+    """A moment: ``label`` is the wall clock of the telescope that began first, ``x`` in percent."""
 
     x: float
     label: str
@@ -51,8 +52,8 @@ def build_timeline(receipt: Receipt) -> Timeline:
     blocks = [block for group in receipt.groups for block in group.blocks]
     if not blocks:
         return Timeline((), tuple(Row(group, (), ()) for group in receipt.groups))
-    begin, end = _whole_hours(blocks)
     first = min(blocks, key=lambda block: block.start_at)
+    begin, end = first.start_at, max(block.end_at for block in blocks)
     offset = first.start_local - first.start_at.replace(tzinfo=None)
     rows = tuple(_row(group, begin, end) for group in receipt.groups)
     return Timeline(tuple(_ticks(begin, end, offset)), rows)
@@ -63,22 +64,19 @@ def title_of(night: date, now_local: datetime) -> str:
     yesterday = now_local.date() - timedelta(days=1)
     if night == now_local.date() or (night == yesterday and now_local.hour < 7):
         return "Tonight"
-    return "Last night" if night == yesterday else "The night"
-
-
-def _whole_hours(blocks: Iterable[ReceiptBlock]) -> tuple[datetime, datetime]:
-    """Widen the span of ``blocks`` to full hours; zones of half hours are a tick's business."""
-    begin = min(block.start_at for block in blocks).replace(minute=0, second=0, microsecond=0)
-    end = max(block.end_at for block in blocks)
-    hours = -((begin - end) // _HOUR)
-    return begin, begin + hours * _HOUR
+    return "Last night" if night == yesterday else f"Night of {night:%-d %B}"
 
 
 def _ticks(begin: datetime, end: datetime, offset: timedelta) -> Iterator[Tick]:
-    hours = (end - begin) // _HOUR
-    every = -(-hours // _MOST_TICKS)
-    for hour in range(0, hours, every):
-        yield Tick(_percent(hour * _HOUR, end - begin), f"{begin + hour * _HOUR + offset:%H:%M}")
+    """Mark the beginning and the full hours of the wall clock, apart enough to be read."""
+    begin_local = begin + offset
+    yield Tick(0.0, f"{begin_local:%H:%M}")
+    every = max(_HOUR, -(-(end - begin) // _MOST_TICKS // _HOUR) * _HOUR)
+    full_hour = begin_local.replace(minute=0, second=0, microsecond=0)
+    while (full_hour := full_hour + every) < end + offset:
+        x = _percent(full_hour - begin_local, end - begin)
+        if _LEAST_GAP <= x <= 100 - _LEAST_GAP:
+            yield Tick(x, f"{full_hour:%H:%M}")
 
 
 def _row(group: ReceiptGroup, begin: datetime, end: datetime) -> Row:
