@@ -1,0 +1,90 @@
+"""Confirm deliveries: what the server lists has arrived; what it never lists needs a person."""
+
+from __future__ import annotations
+
+import random
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from skyrelay.crowdsky.stacks import ServerStack
+from skyrelay.domain.states import DeliveryState
+from skyrelay.errors import SkyrelayError
+from skyrelay.logs import get_logger
+from skyrelay.settings import CrowdSkySettings
+from skyrelay.store.tables import Delivery
+from skyrelay.store.transitions import audit
+from skyrelay_uploader import account
+from skyrelay_uploader.account import Admission
+from skyrelay_uploader.delivering import identity_of
+from skyrelay_uploader.due import is_confirmation_due, is_unlisted
+from skyrelay_uploader.listed import Finding, find_ours
+from skyrelay_uploader.outcomes import has_waited_enough, next_look, outcome_of
+from skyrelay_uploader.settling import book_found
+from skyrelay_uploader.workshop import ACTOR, Workshop
+
+_log = get_logger(__name__)
+
+
+def confirm_deliveries(workshop: Workshop) -> None:
+    """Look at the server's list, once for all that was accepted, when one of them is due."""
+    if not workshop.may_send:
+        return
+    with workshop.confirmations.one() as free:
+        if free and _may_look(workshop):
+            rows = _list(workshop)
+            if rows is not None:
+                _book(workshop, rows)
+
+
+def _may_look(workshop: Workshop) -> bool:
+    now = workshop.clock()
+    with workshop.store.read() as session:
+        if not is_confirmation_due(session, now):
+            return False
+    with workshop.store.write() as session:
+        return account.admit_listing(session, now) is not Admission.CLOSED
+
+
+def _list(workshop: Workshop) -> list[ServerStack] | None:
+    """Give the server's list; `None` when there is none to be had, which is not an empty one."""
+    try:
+        return workshop.crowdsky().list_stacks()
+    except SkyrelayError as error:
+        outcome = outcome_of(error, attempts=0, jitter=random.random())  # noqa: S311 - spreads load only
+        with workshop.store.write() as session:
+            account.note_outcome(session, workshop.settings.crowdsky, outcome, str(error), workshop.clock())
+        _log.warning("the server's list cannot be had", problem=str(error))
+        return None
+
+
+def _book(workshop: Workshop, rows: list[ServerStack]) -> None:
+    now = workshop.clock()
+    with workshop.store.write() as session:
+        account.note_listing(session, now)
+        for delivery in session.scalars(select(Delivery).where(is_unlisted()).with_for_update()):
+            finding = find_ours(rows, identity_of(session, delivery))
+            if finding.row is not None:
+                book_found(session, delivery, finding.row, now)
+                _log.info("a stack is confirmed", delivery_id=delivery.id, chunk_key=finding.row.chunk_key)
+            elif delivery.state == DeliveryState.ACCEPTED:
+                _book_unlisted(session, delivery, finding, workshop.settings.crowdsky, now)
+
+
+def _book_unlisted(
+    session: Session, delivery: Delivery, finding: Finding, crowdsky: CrowdSkySettings, now: datetime
+) -> None:
+    since = delivery.accepted_at or delivery.updated_at
+    delivery.next_attempt_at = now + next_look(now - since, crowdsky.confirm_s)
+    if delivery.needs_you or not has_waited_enough(since, now, crowdsky.confirm_after_h):
+        return
+    delivery.needs_you = True
+    delivery.reason = (
+        f"the server took it {crowdsky.confirm_after_h:g} h ago and does not list it"
+        + (", or says too little about a stack to tell that it is this one" if finding.may_be_there else "")
+        + ": look for it on its web page"
+    )
+    subject = ("delivery", delivery.id)
+    audit(session, now=now, actor=ACTOR, subject=subject, event="not listed", reason=delivery.reason)
+    _log.warning("an accepted stack is not listed", delivery_id=delivery.id, problem=delivery.reason)

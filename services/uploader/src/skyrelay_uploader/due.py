@@ -1,0 +1,86 @@
+"""What is due now: the questions that the reconciler asks, and whoever has just finished something."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy.orm import Session
+
+from skyrelay.domain.states import OWED_DELIVERIES, DeliveryState
+from skyrelay.store.tables import Delivery, Destination, Stack
+from skyrelay.store.tables.destinations import CROWDSKY
+
+SENDABLE = frozenset({DeliveryState.PENDING, DeliveryState.RETRYING})
+
+
+def due_fetches(session: Session, now: datetime, most: int) -> list[int]:
+    """Give stacks that are to be fetched now, those that have waited longest first."""
+    query = (
+        select(Stack.id).where(is_to_fetch(now)).order_by(Stack.next_fetch_at.asc().nulls_first(), Stack.id)
+    )
+    return list(session.scalars(query.limit(most)))
+
+
+def due_deliveries(session: Session, now: datetime, most: int) -> list[int]:
+    """Give deliveries that are to be sent now, or asked after, those that have waited longest first."""
+    query = (
+        select(Delivery.id)
+        .join(Stack)
+        .where(is_to_deliver(now), Stack.fetched_at.is_not(None))
+        .order_by(Delivery.next_attempt_at.asc().nulls_first(), Delivery.id)
+    )
+    return list(session.scalars(query.limit(most)))
+
+
+def is_to_fetch(now: datetime) -> ColumnElement[bool]:
+    """Say which stacks are not fetched, not being fetched, and have waited out their delay."""
+    return and_(
+        Stack.fetched_at.is_(None),
+        or_(Stack.fetch_lease_until.is_(None), Stack.fetch_lease_until <= now),
+        or_(Stack.next_fetch_at.is_(None), Stack.next_fetch_at <= now),
+    )
+
+
+def is_to_deliver(now: datetime) -> ColumnElement[bool]:
+    """Say which deliveries to CrowdSky wait, are in nobody's hands, and have waited out their delay."""
+    return and_(
+        Delivery.destination == CROWDSKY,
+        Delivery.state.in_(SENDABLE),
+        or_(Delivery.lease_until.is_(None), Delivery.lease_until <= now),
+        or_(Delivery.next_attempt_at.is_(None), Delivery.next_attempt_at <= now),
+    )
+
+
+def is_unlisted() -> ColumnElement[bool]:
+    """Say which deliveries the server may have, and does not list so far."""
+    return and_(
+        Delivery.destination == CROWDSKY,
+        or_(
+            Delivery.state == DeliveryState.ACCEPTED,
+            and_(Delivery.state == DeliveryState.RETRYING, Delivery.ask_first.is_(True)),
+        ),
+    )
+
+
+def is_confirmation_due(session: Session, now: datetime) -> bool:
+    """Tell whether an accepted delivery is to be looked for in the server's list."""
+    query = select(Delivery.id).where(
+        Delivery.destination == CROWDSKY,
+        Delivery.state == DeliveryState.ACCEPTED,
+        or_(Delivery.next_attempt_at.is_(None), Delivery.next_attempt_at <= now),
+    )
+    return session.scalar(query.limit(1)) is not None
+
+
+def figures(session: Session) -> dict[str, int | str | None]:
+    """Count what waits, for the heartbeat."""
+    owed = select(func.count()).where(Delivery.state.in_(OWED_DELIVERIES))
+    accepted = select(func.count()).where(Delivery.state == DeliveryState.ACCEPTED)
+    to_fetch = select(func.count()).where(Stack.fetched_at.is_(None))
+    return {
+        "pending": session.scalar(owed),
+        "to_be_listed": session.scalar(accepted),
+        "to_fetch": session.scalar(to_fetch),
+        "paused": session.scalar(select(Destination.paused_reason).where(Destination.name == CROWDSKY)),
+    }

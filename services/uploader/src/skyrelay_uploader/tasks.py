@@ -1,0 +1,67 @@
+"""The uploader's tasks: read the message, call one use case."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from celery import Celery
+from pydantic import ValidationError
+from structlog.contextvars import bound_contextvars
+
+from skyrelay.logs import get_logger
+from skyrelay.queue.beats import beat
+from skyrelay.queue.connection import connect_redis
+from skyrelay.queue.tasks import DeliveryMessage, Message, Nothing, StackMessage, TaskName
+from skyrelay_uploader.confirming import confirm_deliveries
+from skyrelay_uploader.delivering import deliver
+from skyrelay_uploader.due import figures
+from skyrelay_uploader.fetching import fetch_stack
+from skyrelay_uploader.reconciling import reconcile
+from skyrelay_uploader.workshop import ACTOR, Workshop
+
+_log = get_logger(__name__)
+M = TypeVar("M", bound=Message)
+
+
+def register_tasks(app: Celery, workshop: Workshop) -> None:
+    """Give the worker its tasks."""
+    _register(app, TaskName.RECONCILE_DELIVERIES, Nothing, lambda _: reconcile(workshop))
+    _register(
+        app, TaskName.FETCH_STACK, StackMessage, lambda message: fetch_stack(workshop, message.stack_id)
+    )
+    _register(app, TaskName.DELIVER, DeliveryMessage, lambda message: deliver(workshop, message.delivery_id))
+    _register(app, TaskName.CONFIRM_DELIVERIES, Nothing, lambda _: confirm_deliveries(workshop))
+    _register(app, TaskName.UPLOADER_CANARY, Nothing, lambda _: say_alive(workshop))
+
+
+def say_alive(workshop: Workshop) -> None:
+    """Beat, with a few figures: that this task was consumed is the proof that others are."""
+    state = "working" if workshop.may_act else "waiting for set-up"
+    with workshop.store.read() as session:
+        waiting = figures(session)
+    with connect_redis(workshop.settings.redis) as redis:
+        beat(redis, ACTOR, workshop.clock(), state=state, **waiting)
+
+
+def _register(app: Celery, name: TaskName, model: type[M], work: Callable[[M], None]) -> None:
+    def run(payload: object = None) -> None:
+        message = _read(name, model, payload)
+        if message is None:
+            return
+        with bound_contextvars(service=ACTOR, task=name.value):
+            try:
+                work(message)
+            except Exception:
+                _log.exception("the task failed", message=message.model_dump())
+                raise
+
+    app.task(name=name.value)(run)
+
+
+def _read(name: TaskName, model: type[M], payload: object) -> M | None:
+    try:
+        return model.read(payload)
+    except ValidationError as error:
+        _log.warning("a message is none of ours: dropped", task=name, problems=error.error_count())
+        return None
