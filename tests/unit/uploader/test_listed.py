@@ -1,0 +1,55 @@
+"""Which of the server's rows is ours, which may be, and which is another's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from skyrelay.crowdsky.stacks import ServerStack
+from skyrelay_uploader.listed import Finding, StackIdentity, find_ours
+
+START = datetime(2025, 3, 27, 1, 20, 32, 955_368, tzinfo=UTC)
+END = datetime(2025, 3, 27, 1, 27, 7, tzinfo=UTC)
+KEY = "20250327.05_HP033810"
+OURS = StackIdentity("1d3fe189", "IRCUT", START, END, frozenset({KEY}))
+ROW = ServerStack(
+    id=3,
+    chunk_key=KEY,
+    telescope_id="S50_1d3fe189",
+    filter_name="IRCUT",
+    date_obs_start=START.replace(microsecond=0),
+    date_obs_end=END,
+)
+NEIGHBOUR = replace(ROW, id=4, filter_name="LP")
+
+
+def test_ours_is_found_among_others_of_the_same_key() -> None:
+    assert find_ours([NEIGHBOUR, replace(ROW, telescope_id="S50_99999999"), ROW], OURS) == Finding(ROW)
+
+
+def test_an_equal_key_proves_nothing() -> None:
+    assert find_ours([NEIGHBOUR], OURS) == Finding(None, may_be_there=False)
+
+
+def test_an_empty_list_holds_nothing() -> None:
+    assert find_ours([], OURS) == Finding(None, may_be_there=False)
+
+
+@pytest.mark.parametrize("key", [KEY, None])
+def test_a_row_that_says_too_little_may_be_ours(key: str | None) -> None:
+    assert find_ours([ServerStack(id=9, chunk_key=key)], OURS) == Finding(None, may_be_there=True)
+
+
+def test_a_row_that_says_too_little_of_another_chunk_is_not_ours() -> None:
+    assert find_ours([ServerStack(id=9, chunk_key="20240101.00_HP000001")], OURS) == Finding(None)
+
+
+def test_a_row_that_is_surely_ours_outweighs_one_that_may_be() -> None:
+    assert find_ours([ServerStack(id=9), ROW], OURS) == Finding(ROW)
+
+
+def test_another_end_is_another_stack() -> None:
+    longer = replace(ROW, date_obs_end=END + timedelta(seconds=10))
+    assert find_ours([longer], OURS) == Finding(None)
