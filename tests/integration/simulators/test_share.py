@@ -11,8 +11,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from smbprotocol.connection import Connection, Dialects
 from smbprotocol.exceptions import SMBOSError
 
 from skyrelay_simulators.telescope import SimulatedTelescope, SmbBackend
@@ -176,3 +178,13 @@ def _listens(port: int) -> bool:
     except ConnectionRefusedError:
         return False
     return True
+
+
+def test_a_client_of_the_oldest_dialect_gets_in(make_telescope: MakeTelescope, backend: SmbBackend) -> None:
+    endpoint = make_telescope(smb_backend=backend).endpoint
+    connection = Connection(uuid4(), endpoint.host, endpoint.smb_port, require_signing=False)
+
+    connection.connect(Dialects.SMB_2_0_2)  # all that pysmb, the public client's library, has to offer
+
+    assert connection.dialect == Dialects.SMB_2_0_2
+    connection.disconnect()
