@@ -6,7 +6,7 @@ import logging
 import sys
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 # They say something at every request, tick or task; what goes wrong they say at a higher level.
 _CHATTY = (
@@ -36,6 +36,7 @@ def configure_logs(service: str, *, level: str = "INFO", readable: bool | None =
     """
     readable = sys.stderr.isatty() if readable is None else readable
     shared: list[Processor] = [
+        _of_service(service),
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
@@ -68,7 +69,14 @@ def configure_logs(service: str, *, level: str = "INFO", readable: bool | None =
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.bind_contextvars(service=service)
+
+
+def _of_service(service: str) -> Processor:
+    # No context variable: a thread begins with none of them.
+    def name_service(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        return {"service": service, **event}
+
+    return name_service
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
