@@ -11,7 +11,7 @@ import difflib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeGuard, get_args
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -47,7 +47,7 @@ WebAddress = Annotated[str, AfterValidator(_check_url)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
 
 
 class TelescopeSettings(_Section):
@@ -244,7 +244,7 @@ def load_settings(config: Path | None = None, environ: Mapping[str, str] | None 
     config
         The YAML file; `None` takes the one that ``SKYRELAY_CONFIG`` names, if it does.
     environ
-        The environment; the process's own when not given.
+        The environment; the process's own when not given. A variable that is empty counts as unset.
 
     Raises
     ------
@@ -290,21 +290,28 @@ class _Layer(PydanticBaseSettingsSource):
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     layer: dict[str, Any] = {}
     for name, text in environ.items():
-        if not name.startswith(PREFIX) or name == CONFIG_VARIABLE or _names_secret_file(name):
+        if not name.startswith(PREFIX) or not text or name == CONFIG_VARIABLE or _names_secret_file(name):
             continue
-        _put(layer, _key_path(name), text if _is_text(name) else yaml.safe_load(text))
+        _put(layer, name, text if _is_text(name) else _read_value(name, text))
     return layer
+
+
+def _read_value(name: str, text: str) -> object:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{name}: is no YAML: {_yaml_place(error)}") from None
 
 
 def _from_secret_files(environ: Mapping[str, str]) -> dict[str, Any]:
     layer: dict[str, Any] = {}
     for name, file in environ.items():
-        if name.startswith(PREFIX) and _names_secret_file(name):
+        if file and _names_secret_file(name):
             try:
                 secret = Path(file).read_text(encoding="utf-8").strip()
             except (OSError, UnicodeDecodeError) as error:
                 raise ConfigurationError(f"{name}: the file {file} cannot be read ({error})") from error
-            _put(layer, _key_path(name.removesuffix(_SECRET_FILE_SUFFIX)), secret)
+            _put(layer, name.removesuffix(_SECRET_FILE_SUFFIX), secret)
     return layer
 
 
@@ -327,14 +334,13 @@ def _is_text(name: str) -> bool:
     return name.removeprefix(PREFIX) in _TEXT_KEYS
 
 
-def _key_path(name: str) -> list[str]:
-    return name.removeprefix(PREFIX).lower().split("__")
-
-
-def _put(layer: dict[str, Any], keys: list[str], value: object) -> None:
-    for key in keys[:-1]:
-        layer = layer.setdefault(key, {})
-    layer[keys[-1]] = value
+def _put(layer: dict[str, Any], name: str, value: object) -> None:
+    *sections, last = name.removeprefix(PREFIX).lower().split("__")
+    for section in sections:
+        layer = layer.setdefault(section, {})
+        if not isinstance(layer, dict):
+            raise ConfigurationError(f"{name}: another variable gives {section} a value as a whole")
+    layer[last] = value
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -366,17 +372,34 @@ def _explain(error: ValidationError, path: Path | None) -> Iterator[str]:
     for problem in error.errors(include_url=False, include_context=False, include_input=False):
         name = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(name, list(_known_names(Settings)), n=1, cutoff=0.5)
-            yield f"{name}: there is no such setting{where}" + (f"; did you mean {near[0]}?" if near else "")
+            near = _nearest_name(problem["loc"])
+            yield f"{name}: there is no such setting{where}" + (f"; did you mean {near}?" if near else "")
         else:
             yield f"{name}: {problem['msg'].removeprefix('Value error, ')}{where}"
+
+
+def _nearest_name(location: tuple[int | str, ...]) -> str | None:
+    """Give the known name that is most like a place in the configuration; items bear their number."""
+    wanted = ".".join("*" if isinstance(part, int) else part for part in location)
+    near = difflib.get_close_matches(wanted, list(_known_names(Settings)), n=1, cutoff=0.5)
+    if not near:
+        return None
+    for number in (part for part in location if isinstance(part, int)):
+        near[0] = near[0].replace("*", str(number), 1)
+    return near[0].replace("*", "0")
 
 
 def _known_names(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
     for name, field in model.model_fields.items():
         yield f"{prefix}{name}"
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+        if _is_section(field.annotation):
             yield from _known_names(field.annotation, f"{prefix}{name}.")
+        for item in filter(_is_section, get_args(field.annotation)):
+            yield from _known_names(item, f"{prefix}{name}.*.")
+
+
+def _is_section(annotation: object) -> TypeGuard[type[BaseModel]]:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
 def _check_names(settings: Settings) -> None:
