@@ -1,0 +1,43 @@
+"""Importing the shared library costs little: astropy and numpy come only to who computes with them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+_IMPORT_ALL = """
+import importlib, pkgutil, sys
+package = importlib.import_module(sys.argv[1])
+within = getattr(package, "__path__", [])
+for name in [found.name for found in pkgutil.walk_packages(within, package.__name__ + ".")]:
+    if ".migrations." not in name:
+        importlib.import_module(name)
+print(*sorted({name.partition(".")[0] for name in sys.modules}))
+"""
+
+
+@pytest.mark.parametrize(
+    "package",
+    ["skyrelay.service", "skyrelay.settings", "skyrelay.domain", "skyrelay.queue", "skyrelay.store"],
+)
+def test_what_every_process_imports_is_light(package: str) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", _IMPORT_ALL, package], capture_output=True, text=True, check=True
+    )
+    imported = set(ran.stdout.split())
+    assert "skyrelay" in imported
+    assert imported & {"astropy", "astropy_healpix", "numpy", "smbclient", "fastapi"} == set()
+
+
+def test_the_domain_brings_nothing_along() -> None:
+    before, after = (
+        subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+        for code, arguments in (
+            ("import sys; print(*sys.modules)", []),
+            (_IMPORT_ALL, ["skyrelay.domain"]),
+        )
+    )
+    brought = set(after.stdout.split()) - set(before.stdout.split()) - sys.stdlib_module_names
+    assert brought <= {"skyrelay"}

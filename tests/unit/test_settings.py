@@ -1,0 +1,345 @@
+"""The configuration: one file overlaid by the environment; what is wrong is named, what is secret is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+import yaml
+from pydantic import SecretStr, ValidationError
+
+from skyrelay.errors import ConfigurationError
+from skyrelay.settings import Settings, WatchRoot, load_settings
+
+_GARDEN = {"name": "garden", "host": "192.0.2.7"}
+
+
+def load(tmp_path: Path, content: object, **environ: str) -> Settings:
+    """Load a configuration file of that content, under that environment and nothing else."""
+    config = tmp_path / "config.yaml"
+    config.write_text(content if isinstance(content, str) else yaml.safe_dump(content), encoding="utf-8")
+    return load_settings(config, environ)
+
+
+def problem(tmp_path: Path, content: object, **environ: str) -> str:
+    """Give the message with which a configuration is refused."""
+    with pytest.raises(ConfigurationError) as caught:
+        load(tmp_path, content, **environ)
+    return str(caught.value)
+
+
+def test_nothing_configured_is_a_configuration() -> None:
+    settings = load_settings(None, {})
+    assert settings.telescopes == ()
+    assert settings.setup == "ask"
+    assert settings.stacking.block_minutes == 15
+    assert settings.stacking.min_exptime == 240.0
+    assert not settings.image_watcher.enabled
+    assert settings.crowdsky.scrubs_location
+    assert settings.gateway.port == 8474
+    assert settings.site_zone is None
+
+
+@pytest.mark.parametrize("content", ["", "\n# nothing yet\n", "{}", "crowdsky:\n"])
+def test_an_empty_file_configures_nothing(tmp_path: Path, content: str) -> None:
+    assert load(tmp_path, content).model_dump() == load_settings(None, {}).model_dump()
+
+
+def test_the_file_is_read(tmp_path: Path) -> None:
+    settings = load(
+        tmp_path,
+        {
+            "telescopes": [{**_GARDEN, "rpc_port": 14700, "timezone": "Europe/Vienna"}],
+            "stacking": {"block_minutes": 5, "when": "manual", "exclude": ["Moon", "mosaic_*"]},
+            "observatory": {"timezone": "America/New_York"},
+        },
+    )
+    garden = settings.telescope("garden")
+    assert garden is not None
+    assert (garden.host, garden.rpc_port, garden.http_port, garden.timezone) == (
+        "192.0.2.7", 14700, 80, "Europe/Vienna",
+    )  # fmt: skip
+    assert settings.telescope("roof") is None
+    assert (settings.stacking.block_minutes, settings.stacking.exclude) == (5, ("Moon", "mosaic_*"))
+    assert settings.site_zone == ZoneInfo("America/New_York")
+
+
+def test_the_environment_wins_key_by_key(tmp_path: Path) -> None:
+    settings = load(
+        tmp_path,
+        {"stacking": {"min_exptime": 100, "grace_s": 7}, "setup": "ask"},
+        SKYRELAY_STACKING__MIN_EXPTIME="300",
+        SKYRELAY_STACKING__EXCLUDE="[Moon, Sun]",
+        SKYRELAY_SETUP="done",
+        SKYRELAY_TELESCOPES="[{name: garden, host: 192.0.2.7}]",
+    )
+    assert (settings.stacking.min_exptime, settings.stacking.grace_s) == (300.0, 7.0)
+    assert settings.stacking.exclude == ("Moon", "Sun")
+    assert settings.setup == "done"
+    assert [telescope.name for telescope in settings.telescopes] == ["garden"]
+
+
+def test_the_environment_names_the_file_where_nobody_else_does(tmp_path: Path) -> None:
+    named, given = tmp_path / "named.yaml", tmp_path / "given.yaml"
+    named.write_text("setup: done", encoding="utf-8")
+    given.write_text("stacking: {grace_s: 7}", encoding="utf-8")
+    environ = {"SKYRELAY_CONFIG": str(named)}
+    assert load_settings(None, environ).setup == "done"
+    assert load_settings(given, environ).setup == "ask"
+
+
+def test_an_empty_variable_counts_as_unset(tmp_path: Path) -> None:
+    settings = load(
+        tmp_path,
+        {"crowdsky": {"password": "from the file"}, "stacking": {"grace_s": 7}},
+        SKYRELAY_CROWDSKY__PASSWORD="",
+        SKYRELAY_STACKING__GRACE_S="",
+        SKYRELAY_CLOUD__API_KEY_FILE="",
+        SKYRELAY_CONFIG="",
+        CROWDSKY_USERNAME="",
+    )
+    assert settings.crowdsky.password.get_secret_value() == "from the file"
+    assert settings.stacking.grace_s == 7.0
+
+
+def test_secrets_come_from_files_too(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("pass: word\n", encoding="utf-8")
+    settings = load(
+        tmp_path,
+        {"crowdsky": {"username": "me", "password": "old"}},
+        SKYRELAY_CROWDSKY__PASSWORD_FILE=str(secret),
+        SKYRELAY_DATABASE_URL_FILE=str(secret),
+    )
+    assert settings.crowdsky.password.get_secret_value() == "pass: word"
+    assert settings.crowdsky.username == "me"
+    assert settings.database == "pass: word"
+
+
+def test_a_secret_file_that_is_missing_is_named(tmp_path: Path) -> None:
+    message = problem(tmp_path, {}, SKYRELAY_CROWDSKY__PASSWORD_FILE=str(tmp_path / "nowhere"))
+    assert "SKYRELAY_CROWDSKY__PASSWORD_FILE" in message
+    assert "nowhere" in message
+
+
+def test_crowdskys_own_variables_are_honoured(tmp_path: Path) -> None:
+    environ = {"CROWDSKY_USERNAME": "them", "CROWDSKY_PASSWORD": "0123"}
+    settings = load(tmp_path, {"crowdsky": {"username": "me", "password": "old"}}, **environ)
+    assert settings.crowdsky.username == "them"
+    assert settings.crowdsky.password.get_secret_value() == "0123"
+    ours = load(tmp_path, {}, **environ, SKYRELAY_CROWDSKY__USERNAME="us")
+    assert (ours.crowdsky.username, ours.crowdsky.password.get_secret_value()) == ("us", "0123")
+
+
+@pytest.mark.parametrize("text", ["00123", "yes", "null", "1e3", "[a", "a: b", "2025-03-27"])
+def test_a_secret_in_the_environment_is_a_text_whatever_it_looks_like(tmp_path: Path, text: str) -> None:
+    settings = load(
+        tmp_path,
+        {},
+        SKYRELAY_CROWDSKY__PASSWORD=text,
+        SKYRELAY_CLOUD__API_KEY=text,
+        SKYRELAY_CLOUD__NODE_ID=text,
+    )
+    assert settings.crowdsky.password.get_secret_value() == text
+    assert settings.cloud.api_key.get_secret_value() == text
+    assert settings.cloud.node_id == text
+
+
+@pytest.mark.parametrize(
+    ("content", "wrong", "right"),
+    [
+        ({"telescope": []}, "telescope", "telescopes"),
+        ({"crowdsky": {"pasword": "x"}}, "crowdsky.pasword", "crowdsky.password"),
+        ({"crowdsky": {"user": "x"}}, "crowdsky.user", "crowdsky.username"),
+        ({"username": "x"}, "username", "crowdsky.username"),
+        ({"stacking": {"blockminutes": 5}}, "stacking.blockminutes", "stacking.block_minutes"),
+        ({"image-watcher": {}}, "image-watcher", "image_watcher"),
+        ({"telescopes": [{**_GARDEN, "hots": "x"}]}, "telescopes.0.hots", "telescopes.0.host"),
+        (
+            {"telescopes": [_GARDEN, {"name": "roof", "host": "x", "rpcport": 1}]},
+            "telescopes.1.rpcport",
+            "telescopes.1.rpc_port",
+        ),
+        (
+            {"image_watcher": {"watch_path": ["/a", {"path": "/b", "telescop": "garden"}]}},
+            "image_watcher.watch_path.1.telescop",
+            "image_watcher.watch_path.1.telescope",
+        ),
+    ],
+)
+def test_a_wrong_key_is_named_with_the_nearest_right_one(
+    tmp_path: Path, content: object, wrong: str, right: str
+) -> None:
+    message = problem(tmp_path, content)
+    assert f"{wrong}: there is no such setting ({tmp_path / 'config.yaml'}); did you mean {right}?" in message
+
+
+def test_a_wrong_key_that_is_like_no_other_is_named_alone(tmp_path: Path) -> None:
+    where = tmp_path / "config.yaml"
+    assert problem(tmp_path, {"zzzzzz": 1}) == f"zzzzzz: there is no such setting ({where})"
+
+
+def test_a_wrong_variable_is_named_too(tmp_path: Path) -> None:
+    assert "did you mean stacking.grace_s?" in problem(tmp_path, {}, SKYRELAY_STACKING__GRACE="7")
+
+
+def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
+    message = problem(tmp_path, {"setup": "maybe", "stacking": {"grace_s": -1, "min_battery": "full"}})
+    lines = message.splitlines()
+    assert len(lines) == 3
+    for name in ("setup", "stacking.grace_s", "stacking.min_battery"):
+        assert any(line.startswith(f"{name}: ") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"stacking": {"block_minutes": 7}}, "stacking.block_minutes: 7 is no block length"),
+        ({"stacking": {"when": "dusk"}}, "stacking.when: "),
+        ({"stacking": {"grace_s": float("inf")}}, "stacking.grace_s: Input should be a finite number"),
+        ({"stacking": {"min_exptime": float("nan")}}, "stacking.min_exptime: "),
+        ({"telescopes": [{**_GARDEN, "rpc_port": 70000}]}, "telescopes.0.rpc_port: "),
+        ({"telescopes": [{"name": "garden"}]}, "telescopes.0.host: Field required"),
+        ({"telescopes": [{**_GARDEN, "name": "../x"}]}, "telescopes.0.name: "),
+        ({"telescopes": _GARDEN}, "telescopes: "),
+        ({"telescopes": [_GARDEN, _GARDEN]}, "the name 'garden' is given twice"),
+        ({"observatory": {"timezone": "Europe/Viena"}}, "did you mean 'Europe/Vienna'?"),
+        ({"observatory": {"latitude": 91}}, "observatory.latitude: "),
+        ({"crowdsky": {"base_url": "crowdsky.example"}}, "write it as https://host"),
+        ({"crowdsky": {"base_url": "ftp://crowdsky.example"}}, "write it as https://host"),
+        ({"crowdsky": "https://crowdsky.example"}, "crowdsky: "),
+        (
+            {
+                "telescopes": [_GARDEN],
+                "image_watcher": {"watch_path": [{"path": "/a", "telescope": "gardn"}]},
+            },
+            "no telescope is named 'gardn'; did you mean 'garden'?",
+        ),
+    ],
+)
+def test_a_wrong_value_is_named_with_the_reason(tmp_path: Path, content: object, said: str) -> None:
+    assert said in problem(tmp_path, content)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("[1, 2]", "must hold sections such as `crowdsky:`, not a list"),
+        ("text", "must hold sections such as `crowdsky:`, not a str"),
+        ("crowdsky: {password: 's3cret", "is no YAML"),
+        ("a: b\n\tc: d", "in line 2, column 1"),
+    ],
+)
+def test_a_file_that_is_no_configuration_is_refused(tmp_path: Path, content: str, said: str) -> None:
+    message = problem(tmp_path, content)
+    assert said in message
+    assert str(tmp_path / "config.yaml") in message
+    assert "s3cret" not in message
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    for path in (tmp_path / "nowhere.yaml", tmp_path):
+        with pytest.raises(ConfigurationError, match="cannot be read") as caught:
+            load_settings(path, {})
+        assert str(path) in str(caught.value)
+    binary = tmp_path / "binary.yaml"
+    binary.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigurationError, match="is no YAML"):
+        load_settings(binary, {})
+
+
+def test_a_variable_that_is_no_yaml_is_named(tmp_path: Path) -> None:
+    message = problem(tmp_path, {}, SKYRELAY_STACKING__EXCLUDE="[Moon")
+    assert message.startswith("SKYRELAY_STACKING__EXCLUDE: is no YAML")
+
+
+def test_a_section_given_as_a_whole_and_in_part_is_refused(tmp_path: Path) -> None:
+    message = problem(tmp_path, {}, SKYRELAY_STACKING="none", SKYRELAY_STACKING__GRACE_S="7")
+    assert message == "SKYRELAY_STACKING__GRACE_S: another variable gives stacking a value as a whole"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"crowdsky": {"password": ["s3cret"]}},
+        {"crowdsky": {"password": "s3cret", "pasword": "s3cret"}},
+        {"cloud": {"api_key": {"key": "s3cret"}}},
+        {"database_url": ["s3cret"]},
+        {"s3cret": 1, "crowdsky": {"username": ["s3cret"]}, "redis_url": 3} | {"s3cret": "s3cret"},
+    ],
+)
+def test_no_value_that_might_be_secret_is_repeated(tmp_path: Path, content: dict[str, Any]) -> None:
+    assert "s3cret" not in problem(tmp_path, content).replace("s3cret: there is no such setting", "")
+
+
+def test_no_secret_and_no_home_stands_in_a_repr(tmp_path: Path) -> None:
+    settings = load(
+        tmp_path,
+        {
+            "crowdsky": {"username": "me", "password": "s3cret"},
+            "cloud": {"api_key": "s3cret"},
+            "database_url": "postgresql://me:s3cret@db/skyrelay",
+            "redis_url": "redis://:s3cret@redis",
+            "observatory": {"latitude": 48.654321, "longitude": 16.123456, "elevation": 171.5},
+        },
+    )
+    shown = f"{settings!r} {settings}"
+    assert "s3cret" not in shown
+    assert not any(number in shown for number in ("48.65", "16.12", "171.5"))
+    assert settings.redis == "redis://:s3cret@redis"
+    assert settings.database == "postgresql://me:s3cret@db/skyrelay"
+
+
+@pytest.mark.parametrize(
+    ("written", "roots"),
+    [
+        ("/photos", (WatchRoot(path=Path("/photos")),)),
+        (["/a", "/b"], (WatchRoot(path=Path("/a")), WatchRoot(path=Path("/b")))),
+        (
+            [{"path": "/a", "telescope": "garden"}, "/b"],
+            (WatchRoot(path=Path("/a"), telescope="garden"), WatchRoot(path=Path("/b"))),
+        ),
+        ({"path": "/a"}, (WatchRoot(path=Path("/a")),)),
+        ([], ()),
+        ("", ()),
+    ],
+)
+def test_watched_folders_are_written_as_one_or_as_many(
+    tmp_path: Path, written: object, roots: tuple[WatchRoot, ...]
+) -> None:
+    settings = load(tmp_path, {"telescopes": [_GARDEN], "image_watcher": {"watch_path": written}})
+    assert settings.image_watcher.watch_path == roots
+
+
+@pytest.mark.parametrize(("written", "scrubs"), [(None, True), (True, True), (False, False)])
+def test_an_unset_scrub_location_means_scrub(tmp_path: Path, written: bool | None, scrubs: bool) -> None:
+    content = {} if written is None else {"crowdsky": {"scrub_location": written}}
+    assert load(tmp_path, content).crowdsky.scrubs_location is scrubs
+
+
+def test_what_is_unset_lies_under_data_dir(tmp_path: Path) -> None:
+    settings = load(tmp_path, {"data_dir": str(tmp_path / "data")})
+    assert settings.archive_path == tmp_path / "data" / "archive"
+    assert settings.database == f"sqlite:///{tmp_path}/data/skyrelay.db"
+    elsewhere = load(tmp_path, {"archive": {"path": "/nas/stacks"}, "database_url": "sqlite:////x/y.db"})
+    assert (elsewhere.archive_path, elsewhere.database) == (Path("/nas/stacks"), "sqlite:////x/y.db")
+
+
+def test_without_a_redis_it_is_said_how_to_have_one() -> None:
+    with pytest.raises(ConfigurationError, match="redis_url is empty"):
+        _ = load_settings(None, {}).redis
+
+
+def test_addresses_lose_their_last_slash(tmp_path: Path) -> None:
+    settings = load(tmp_path, {"crowdsky": {"base_url": "http://127.0.0.1:8001/"}})
+    assert settings.crowdsky.base_url == "http://127.0.0.1:8001"
+
+
+def test_settings_do_not_change(tmp_path: Path) -> None:
+    settings = load(tmp_path, {"telescopes": [_GARDEN]})
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.database_url = SecretStr("x")
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.telescopes[0].host = "x"
