@@ -18,7 +18,7 @@ from skyrelay.store.engine import Store
 from skyrelay.version import __version__
 from skyrelay_gateway.context import Gateway
 from skyrelay_gateway.problems import ProblemDetails, install_problem_handlers
-from skyrelay_gateway.routes import control, health, lists, page, reference
+from skyrelay_gateway.routes import control, flower, health, lists, page, reference
 from skyrelay_gateway.security import BodyLimit, SecurityHeaders
 
 _DESCRIPTION = (
@@ -66,7 +66,7 @@ def create_app(
     install_problem_handlers(app)
     app.add_middleware(BodyLimit)
     app.add_middleware(SecurityHeaders)
-    for routes in (health, lists, control, page, reference):
+    for routes in (health, lists, control, page, reference, flower):
         app.include_router(routes.router)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     _name_problems(app)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uvicorn
 from fastapi import FastAPI
-from redis import Redis
 
 from skyrelay.logs import get_logger
 from skyrelay.queue.celery_app import build_celery
@@ -15,16 +14,14 @@ from skyrelay.store.engine import Store
 from skyrelay_gateway.app import create_app
 
 _LONGEST_GOODBYE_S = 2  # for answers under way when told to stop; the whole stop takes less than 3 s
-_LONGEST_REDIS_ANSWER_S = (
-    2.0  # a page that waits for longer looks broken; "Redis does not answer" is an answer
-)
+_LONGEST_REDIS_ANSWER_S = 2.0  # a page that waits for longer looks broken; "no answer" is an answer
 
 
 def main(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT."""
     stop = stop_on_signals()  # uvicorn hands the signal back to this handler when it has stopped
     store = Store(settings.database)
-    with _impatient(connect_redis(settings.redis)) as redis:
+    with connect_redis(settings.redis, answer_within_s=_LONGEST_REDIS_ANSWER_S) as redis:
         app = create_app(settings, store, redis, build_celery(settings.redis))
         server = uvicorn.Server(server_config(app, settings.gateway.host, settings.gateway.port))
         get_logger(__name__).info(
@@ -48,8 +45,3 @@ def server_config(app: FastAPI, host: str, port: int) -> uvicorn.Config:
         lifespan="off",
         timeout_graceful_shutdown=_LONGEST_GOODBYE_S,
     )
-
-
-def _impatient(redis: Redis) -> Redis:
-    redis.connection_pool.connection_kwargs["socket_timeout"] = _LONGEST_REDIS_ANSWER_S
-    return redis

@@ -11,13 +11,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from fnmatch import fnmatchcase
 from typing import Literal
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, defer
 
-from skyrelay.domain.block import too_short
+from skyrelay.domain.block import excluded, too_short
 from skyrelay.domain.states import OPEN_BLOCKS, BlockState, TelescopeState
 from skyrelay.settings import StackingSettings
 from skyrelay.store.tables import Block, Telescope
@@ -126,10 +125,9 @@ def _why_not(block: Block, state: BlockState, stacking: StackingSettings) -> str
         return block.reason or "was skipped"
     if state is BlockState.READY or block.requested:
         return None
-    for pattern in stacking.exclude:
-        if fnmatchcase(block.target, pattern):
-            return f"stacking.exclude leaves out {pattern!r}"
-    return too_short([block.exposure_s] * block.frame_count, stacking.min_exptime)
+    return excluded(block.target, stacking.exclude) or too_short(
+        [block.exposure_s] * block.frame_count, stacking.min_exptime
+    )
 
 
 def _when(

@@ -45,8 +45,8 @@ def look_at_telescope(workshop: Workshop, telescope_id: int) -> None:
         if row is None or row.host is None:
             return
         with structlog.contextvars.bound_contextvars(telescope=row.name):
-            _look(workshop, row, lease)
-    reconcile_telescope(workshop, telescope_id)
+            answered_id = _look(workshop, row, lease)
+    reconcile_telescope(workshop, answered_id)
 
 
 def address_of(row: Telescope) -> TelescopeAddress:
@@ -105,10 +105,14 @@ def _enter_state(row: Telescope, state: TelescopeState, reason: str, now: dateti
         row.idle_since = None
 
 
-def _look(workshop: Workshop, row: Telescope, lease: HeldLease) -> None:
+def _look(workshop: Workshop, row: Telescope, lease: HeldLease) -> int:
+    """Look, as far as it goes; give the id of the row that stands for who answered."""
     try:
         with Seestar(address_of(row)) as seestar:
-            if _greet(workshop, row.id, seestar):
+            found_id, wants_inventory = _greet(workshop, row.id, seestar)
+            if found_id != row.id:
+                return found_id
+            if wants_inventory:
                 lease.check()
                 take_inventory(workshop, row.id, seestar, lease)
                 rename_what_waits(workshop, row.id, seestar, lease)
@@ -121,10 +125,11 @@ def _look(workshop: Workshop, row: Telescope, lease: HeldLease) -> None:
             if not record_failure(failed, error, utc_now()):
                 failed.inventory_error = str(error)
             failed.next_look_at = utc_now() + _between_looks(workshop)
+    return row.id
 
 
-def _greet(workshop: Workshop, telescope_id: int, seestar: Seestar) -> bool:
-    """Record who answers and what it is doing; tell whether an inventory is due and welcome."""
+def _greet(workshop: Workshop, telescope_id: int, seestar: Seestar) -> tuple[int, bool]:
+    """Record who answers and what it is doing; give its row's id and whether an inventory is welcome."""
     device = seestar.identify()
     status = seestar.state()
     now = utc_now()
@@ -138,9 +143,9 @@ def _greet(workshop: Workshop, telescope_id: int, seestar: Seestar) -> bool:
             device.firmware_text,
         )
         record_status(found, status, now)
-        found.next_look_at = now + _between_looks(workshop)
-        # Under a lease on another row than the telescope's own nothing more is done; its own look comes next.
-        return found.id == telescope_id and _wants_inventory(session, found, workshop, now)
+        # Under a lease on another row than the telescope's own nothing more is done: its own look comes next.
+        found.next_look_at = now + _between_looks(workshop) if found.id == telescope_id else now
+        return found.id, _wants_inventory(session, found, workshop, now)
 
 
 def with_clock(status: TelescopeStatus, device: DeviceInfo, now: datetime) -> TelescopeStatus:

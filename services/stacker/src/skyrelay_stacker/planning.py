@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from fnmatch import fnmatchcase
 
 from sqlalchemy import exists, or_, select
 from sqlalchemy.orm import Session
 
-from skyrelay.domain.block import BlockKey, too_short
+from skyrelay.domain.block import BlockKey, excluded, too_short
 from skyrelay.domain.coverage import covers
 from skyrelay.domain.light_frame import target_of_folder
 from skyrelay.domain.stack_name import CrowdSkyLegacyName, CrowdSkyName, parse_stack_name
@@ -122,13 +121,13 @@ def _settle(
 
 
 def _why_not(block: Block, stacking: StackingSettings) -> str | None:
-    pattern = next((pattern for pattern in stacking.exclude if fnmatchcase(block.target, pattern)), None)
-    if pattern is not None and not block.requested:
-        return f"stacking.exclude leaves out {pattern!r}"
-    least = 0.0 if block.requested else stacking.min_exptime
     if block.frame_count == 0:
         return "none of its frames is on the telescope"
-    return too_short([block.exposure_s] * block.frame_count, least)
+    if block.requested:
+        return None
+    return excluded(block.target, stacking.exclude) or too_short(
+        [block.exposure_s] * block.frame_count, stacking.min_exptime
+    )
 
 
 def _covering_stack(session: Session, block: Block, stacks_by_folder: StacksByFolder) -> str | None:

@@ -47,7 +47,7 @@ def rename_stack(workshop: Workshop, stack: Stack, seestar: Seestar, lease: Held
     except LeaseLost:
         raise
     except SkyrelayError as error:
-        _log.warning("a stack keeps its own name for now", stack=stack.crowdsky_name, problem=str(error))
+        _log.warning("a stack keeps its own name for now", stack_name=stack.crowdsky_name, problem=str(error))
         _record(workshop, stack.id, None, str(error))
     else:
         _record(workshop, stack.id, utc_now(), None)

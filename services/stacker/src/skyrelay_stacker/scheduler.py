@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from types import FrameType
 
 import structlog
@@ -19,6 +19,7 @@ from skyrelay.service import utc_now
 from skyrelay.settings import Settings
 
 _log = structlog.stdlib.get_logger(__name__)
+_LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 _MAX_SLEEP_S = 1.0  # so that a signal is noticed within a second
 
 
@@ -55,6 +56,7 @@ def _entry(task: TaskName, interval: timedelta) -> dict[str, object]:
         "task": task.value,
         "schedule": interval,
         "args": [Nothing().model_dump()],
+        "last_run_at": _LONG_AGO,  # so that the first tick comes at once
         "options": {"queue": task.queue.value, "expires": 2 * interval.total_seconds()},
     }
 

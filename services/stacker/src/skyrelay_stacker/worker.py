@@ -5,7 +5,9 @@ from __future__ import annotations
 import multiprocessing
 
 from celery import Celery
+from celery.concurrency import get_implementation
 from celery.signals import worker_process_init, worker_shutting_down
+from celery.utils.nodenames import host_format
 
 from skyrelay.queue.celery_app import build_celery, keep_our_logs
 from skyrelay.queue.tasks import Queue
@@ -42,16 +44,15 @@ def children(settings: Settings) -> int:
 
 
 def _work(app: Celery, most: int) -> None:
-    app.worker_main(
-        [
-            "worker",
-            f"--queues={Queue.STACKER.value}",
-            "--hostname=stacker@%h",
-            "--pool=prefork",
-            f"--autoscale={most},1",
-            "--task-events",
-            "--without-gossip",
-            "--without-mingle",
-            "--loglevel=INFO",
-        ]
-    )
+    """Run the worker, without Celery's command line, which loads Flower and a terminal's toolkit (20 MB)."""
+    app.Worker(
+        hostname=host_format("stacker@%h"),
+        queues=[Queue.STACKER.value],
+        pool_cls=get_implementation("prefork"),
+        autoscale=(most, 1),
+        task_events=True,
+        without_gossip=True,
+        without_mingle=True,
+        loglevel="INFO",
+        quiet=True,  # no banner among the log lines
+    ).start()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
 
 BLOCK_MINUTES = 15  # CrowdSky's chunk: only blocks of this length get a chunk-key name
 _ON_THE_HOUR = datetime(2000, 1, 1, tzinfo=UTC)
@@ -79,3 +80,9 @@ def too_short(exposures_s: Iterable[float], min_exptime_s: float) -> str | None:
     if total_s >= min_exptime_s:
         return None
     return f"{len(frames)} frames give {total_s:g} s; stacking.min_exptime asks for {min_exptime_s:g} s"
+
+
+def excluded(target: str, patterns: Iterable[str]) -> str | None:
+    """Say that a target is left alone by a pattern (``Moon*``), or give `None` when none fits."""
+    pattern = next((pattern for pattern in patterns if fnmatchcase(target, pattern)), None)
+    return None if pattern is None else f"stacking.exclude leaves out {pattern!r}"

@@ -1,0 +1,65 @@
+"""Flower behind the gateway's own port, to look at: what would change something there is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import quote
+
+import requests
+from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import StreamingResponse
+from starlette.exceptions import HTTPException
+
+from skyrelay_gateway.context import GatewayDep
+
+router = APIRouter(prefix="/flower", include_in_schema=False)
+
+_LOOKS_THINGS_UP = frozenset({"tasks/datatable"})  # Flower asks for its table of tasks by POST
+_TIMEOUT_S = (2.0, 15.0)
+_CHUNK_BYTES = 65536
+_PASSED_ON = ("content-type", "etag", "last-modified", "cache-control", "location")
+
+
+@router.get("")
+@router.get("/{path:path}")
+def look(gateway: GatewayDep, request: Request, path: str = "") -> StreamingResponse:
+    """Show a page of Flower."""
+    return _pass_on(gateway, request, "GET", path, None)
+
+
+@router.post("/{path:path}")
+async def look_up(gateway: GatewayDep, request: Request, path: str) -> StreamingResponse:
+    """Answer what Flower's own pages look up by POST; its buttons for workers and tasks stay off."""
+    if path not in _LOOKS_THINGS_UP:
+        raise HTTPException(
+            403, "Flower is shown here to look at. Use the gateway's own calls to change things."
+        )
+    body = await request.body()
+    return await run_in_threadpool(_pass_on, gateway, request, "POST", path, body)
+
+
+def _pass_on(
+    gateway: GatewayDep, request: Request, method: str, path: str, body: bytes | None
+) -> StreamingResponse:
+    """Ask the configured Flower, and nobody else, and hand its answer on."""
+    url = f"{gateway.settings.flower.url}/flower/{quote(path)}"
+    headers = (
+        {"Content-Type": request.headers["content-type"]}
+        if body and "content-type" in request.headers
+        else {}
+    )
+    try:
+        answer = requests.request(
+            method, url, params=request.query_params.multi_items(), data=body, headers=headers,
+            timeout=_TIMEOUT_S, stream=True, allow_redirects=False,
+        )  # fmt: skip
+    except requests.RequestException as error:
+        raise HTTPException(503, "Flower does not answer. Is its process running?") from error
+    passed_on = {name: answer.headers[name] for name in _PASSED_ON if name in answer.headers}
+    return StreamingResponse(_chunks(answer), status_code=answer.status_code, headers=passed_on)
+
+
+def _chunks(answer: requests.Response) -> Iterator[bytes]:
+    with answer:
+        yield from answer.iter_content(_CHUNK_BYTES)
