@@ -44,6 +44,14 @@ def take(store: Store, telescope_id: int, holder: str, later: timedelta = timede
     return lease
 
 
+def lasts(keeper: HeldLease, needed: timedelta = timedelta(0)) -> bool:
+    try:
+        keeper.check(needed)
+    except LeaseLost:
+        return False
+    return True
+
+
 def row(store: Store, telescope_id: int) -> Telescope:
     with store.read() as session:
         return session.get_one(Telescope, telescope_id)
@@ -78,6 +86,13 @@ def test_it_is_renewed_while_its_holder_lives(store: Store, telescope_id: int, k
     keeper.check()
 
 
+def test_each_renewal_gives_the_whole_lease_again(store: Store, lease: Lease) -> None:
+    nearly_over = time.monotonic() - LEASE.total_seconds() + 5.0
+    keeper = HeldLease(store, lease, nearly_over, renew_every=_OFTEN)
+    eventually(lambda: lasts(keeper, LEASE / 2), within_s=4)
+    keeper.close()
+
+
 def test_what_takes_longer_than_the_lease_is_not_begun(keeper: HeldLease) -> None:
     with pytest.raises(LeaseLost, match="no longer ours"):
         keeper.check(LEASE + timedelta(seconds=1))
@@ -110,12 +125,5 @@ def test_a_lease_that_was_taken_over_is_noticed_at_the_next_renewal(
 ) -> None:
     take(store, telescope_id, "second", later=2 * LEASE)
 
-    def is_lost() -> bool:
-        try:
-            keeper.check()
-        except LeaseLost:
-            return True
-        return False
-
-    eventually(is_lost, within_s=5)
+    eventually(lambda: not lasts(keeper), within_s=5)
     assert row(store, telescope_id).lease_holder == "second"

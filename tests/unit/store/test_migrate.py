@@ -26,6 +26,7 @@ import sys
 from skyrelay.store.engine import Store
 from skyrelay.store.migrate import check_migrated, migrate
 store = Store(sys.argv[1])
+print("ready", flush=True)
 sys.stdin.readline()
 migrate(store)
 check_migrated(store)
@@ -79,10 +80,16 @@ def test_migrating_again_changes_nothing(store: Store) -> None:
 
 def test_several_that_migrate_at_once_wait_for_each_other(database_url: str) -> None:
     command = [sys.executable, "-c", _MIGRATING, database_url]
-    processes = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(4)
-    ]
-    errors = [process.communicate("go\n", timeout=60)[1] for process in processes]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    processes = [subprocess.Popen(command, text=True, **pipes) for _ in range(4)]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    errors = [process.communicate(timeout=60)[1] for process in processes]
     assert ([process.returncode for process in processes], errors) == ([0] * 4, [""] * 4)
 
 
