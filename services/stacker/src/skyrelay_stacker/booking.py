@@ -46,7 +46,7 @@ def book_stack(
     """Find the stack that a run left and book it; `None` when there is none that can be the block's."""
     with workshop.store.read() as session:
         block = session.get_one(Block, block_id)
-    output = find_output(seestar, block, run)
+    output = find_output(workshop, seestar, block, run)
     if output is None:
         return None
     with workshop.store.write() as session:
@@ -63,14 +63,15 @@ def book_stack(
     return stack
 
 
-def find_output(seestar: Seestar, block: Block, run: StackRun) -> Output | None:
+def find_output(workshop: Workshop, seestar: Seestar, block: Block, run: StackRun) -> Output | None:
     """Find the block's output among what is new in the folder, the one that the run names first."""
     folder = target_of_folder(block.folder)
     try:
         listing = seestar.list_folder(folder)
     except FileMissing:  # a target's first stack makes its folder
         return None
-    before = (block.intent or {}).get("outputs_before", [])
+    # What is booked already is another block's, even if a clock that was set back let a name come again.
+    before = {*(block.intent or {}).get("outputs_before", []), *_names_booked(workshop, block)}
     fitting = candidates(listing.names, before, key_of(block), len(files_given(block)))
     for name in sorted(fitting, key=lambda name: (name.build() not in run.output_files, name.saved_local)):
         header = _read_header(seestar, folder, name.build())
@@ -78,6 +79,15 @@ def find_output(seestar: Seestar, block: Block, run: StackRun) -> Output | None:
             size = next((file.size_bytes for file in listing.files if file.name == name.build()), None)
             return Output(name, header, size, listing.names)
     return None
+
+
+def _names_booked(workshop: Workshop, block: Block) -> list[str]:
+    folder = target_of_folder(block.folder)
+    with workshop.store.read() as session:
+        names = select(Stack.original_name).where(
+            Stack.telescope_id == block.telescope_id, Stack.folder == folder
+        )
+        return list(session.scalars(names))
 
 
 def _read_header(seestar: Seestar, folder: str, file_name: str) -> FitsHeader | None:

@@ -242,7 +242,7 @@ class _Drive:
 
     def _left_behind(self, block: Block, run: StackRun) -> StackRun | None:
         """Judge a run that the telescope knows nothing of by what it left; without a stack, begin again."""
-        if find_output(self._seestar, block, run) is not None:
+        if find_output(self._workshop, self._seestar, block, run) is not None:
             return replace(run, state=StackState.COMPLETE)
         later = next_attempt(min(block.attempts, len(_RETRY_AFTER)), utc_now())
         reason = "the telescope no longer knows of this run; it is to be started again"
