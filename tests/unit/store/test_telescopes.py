@@ -240,3 +240,12 @@ def test_names_may_be_swapped_in_the_configuration(store: Store) -> None:
     configure(store, garden, roof)
     configure(store, garden.model_copy(update={"name": "roof"}), roof.model_copy(update={"name": "garden"}))
     assert telescopes(store) == {"roof": ("aaaa1111", "192.0.2.7"), "garden": ("bbbb2222", "192.0.2.9")}
+
+
+def test_a_telescope_taken_out_of_the_configuration_keeps_its_row_and_is_left_alone(store: Store) -> None:
+    configure(store, _GARDEN)
+    adopt(store, "garden", "5e3a7b21")
+    configure(store)
+    assert telescopes(store) == {"garden": ("5e3a7b21", None)}
+    configure(store, _GARDEN)
+    assert telescopes(store) == {"garden": ("5e3a7b21", "192.0.2.7")}

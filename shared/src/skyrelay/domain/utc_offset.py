@@ -11,7 +11,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-SAVE_LAG = timedelta(seconds=3.35)  # the middle of 3.1–3.6 s
+SAVE_LAG = timedelta(seconds=2.85)  # the middle of 3.1–3.6 s, less the half second that a name cuts off
 _QUARTER = timedelta(minutes=15)  # every zone's offset is a multiple of it
 _FARTHEST_WEST = timedelta(hours=-12)
 _FARTHEST_EAST = timedelta(hours=14)

@@ -9,6 +9,7 @@ from itertools import count
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from skyrelay.domain.states import TelescopeState
 from skyrelay.settings import TelescopeSettings
 from skyrelay.store.handing_over import hand_over
 from skyrelay.store.tables import Telescope
@@ -16,7 +17,11 @@ from skyrelay.store.transitions import audit
 
 
 def lay_down_configured(session: Session, configured: Iterable[TelescopeSettings], now: datetime) -> None:
-    """Make the rows of the configured telescopes say what the configuration says."""
+    """Make the rows of the configured telescopes say what the configuration says.
+
+    One that is no longer configured keeps its frames and loses its address, so that it is left alone.
+    """
+    configured = tuple(configured)
     for settings in configured:
         row = _row_of(session, settings, now)
         if row is None:
@@ -24,6 +29,11 @@ def lay_down_configured(session: Session, configured: Iterable[TelescopeSettings
             session.add(row)
         _copy_address(settings, row)
         session.flush()
+    names = [settings.name for settings in configured]
+    left = select(Telescope).where(Telescope.host.is_not(None), Telescope.name.not_in(names))
+    for row in session.scalars(left):
+        row.host, row.state, row.state_since = None, TelescopeState.UNKNOWN, now
+        row.state_reason = "it is no longer in the configuration"
 
 
 def telescope_of_serial(session: Session, serial: str, now: datetime) -> Telescope:

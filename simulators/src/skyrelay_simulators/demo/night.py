@@ -23,12 +23,14 @@ from skyrelay_simulators.demo.processes import Processes
 from skyrelay_simulators.demo.scene import (
     ACCOUNT,
     ANY_HOST,
+    CLOUD_PORT,
     CROWDSKY_PORT,
     DEMO_PROJECT,
     HOST,
     PASSWORD,
     Places,
     Wishes,
+    base_url_in,
     write_config,
     write_site,
 )
@@ -78,12 +80,12 @@ def play_beside(folder: Path, gateway_address: str, project: str) -> int:
         )
         return 2
     places = Places(folder)
-    for left_over in (places.endpoints, places.crowdsky):
+    for left_over in (places.endpoints, places.crowdsky, places.cloud):
         left_over.unlink(missing_ok=True)
     try:
         with _ended_by_signal(), Processes(folder / "logs") as processes:
             write_site(places, None, fixed_ports=True)
-            simulators = _start_simulators(processes, places, ANY_HOST, CROWDSKY_PORT)
+            simulators = _start_simulators(processes, places, ANY_HOST, (CROWDSKY_PORT, CLOUD_PORT))
             gateway = Gateway(gateway_address)
             processes.wait_for("all services work", gateway.is_ready, _START_WITHIN_S)
             night = _Night(processes, gateway, simulators, console, Wishes(keep=True))
@@ -99,31 +101,31 @@ def play_beside(folder: Path, gateway_address: str, project: str) -> int:
 def _prepare(processes: Processes, places: Places, wishes: Wishes, console: Console) -> _Night:
     console.print("Starting the simulators and the services …")
     write_site(places, wishes.frames)
-    simulators = _start_simulators(processes, places, HOST, 0)
+    simulators = _start_simulators(processes, places, HOST, (0, 0))
     gateway = Gateway(write_config(places, wishes.port))
     processes.start("services", "up", "--config", str(places.config))
     processes.wait_for("all services work", gateway.is_ready, _START_WITHIN_S)
     return _Night(processes, gateway, simulators, console, wishes)
 
 
-def _start_simulators(processes: Processes, places: Places, host: str, crowdsky_port: int) -> Simulators:
+def _start_simulators(processes: Processes, places: Places, host: str, ports: tuple[int, int]) -> Simulators:
     site = ["--site", str(places.site), "--endpoints", str(places.endpoints)]
     processes.start("telescopes", "simulate", "telescope", *site)
-    address = ["--host", host, "--port", str(crowdsky_port), "--ready-file", str(places.crowdsky)]
-    account = [
-        "--data-dir",
-        str(places.folder / "crowdsky"),
-        "--username",
-        ACCOUNT,
-        "--processing-delay-s",
-        "1",
-    ]
-    password = {"CROWDSKY_PASSWORD": PASSWORD}
-    processes.start("crowdsky", "simulate", "crowdsky", *address, *account, environment=password)
-    processes.wait_for("the telescopes answer", places.endpoints.exists, _START_WITHIN_S)
-    processes.wait_for("CrowdSky answers", places.crowdsky.exists, _START_WITHIN_S)
+    account, password = ["--username", ACCOUNT, "--processing-delay-s", "1"], {"CROWDSKY_PASSWORD": PASSWORD}
+    crowdsky = _server_options(places, "crowdsky", host, ports[0])
+    processes.start("crowdsky", "simulate", "crowdsky", *crowdsky, *account, environment=password)
+    processes.start("cloud", "simulate", "cloud", *_server_options(places, "cloud", host, ports[1]))
+    for file in (places.endpoints, places.crowdsky, places.cloud):
+        processes.wait_for(
+            f"the simulator that announces itself in {file.name}", file.exists, _START_WITHIN_S
+        )
     control = json.loads(places.endpoints.read_text(encoding="utf-8"))["control"]
-    return Simulators(control, json.loads(places.crowdsky.read_text(encoding="utf-8"))["base_url"])
+    return Simulators(control, base_url_in(places.crowdsky), base_url_in(places.cloud))
+
+
+def _server_options(places: Places, name: str, host: str, port: int) -> list[str]:
+    where = ["--host", host, "--port", str(port), "--data-dir", str(places.folder / name)]
+    return [*where, "--ready-file", str(places.folder / f"{name}.json")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +166,7 @@ class _Night:
             raise DemoFailed(f"delivered by the receipts: {delivered}; kept by the server: {kept}")
         self.console.print(
             f"[bold green]Nothing missing, nothing twice:[/] {written} frames written by the telescopes, "
-            f"{len(kept)} stacks kept by the server."
+            f"{len(kept)} stacks kept by the server. The network's cloud hears from this node."
         )
 
     def stay(self) -> None:
@@ -184,8 +186,13 @@ class _Night:
             return []
         receipts = self.gateway.receipts()
         seen = sum(receipt.totals.frames for receipt in receipts)
-        is_over = seen >= night["written"] and all(
-            receipt.complete and receipt.totals.confirmed == receipt.totals.deliveries for receipt in receipts
+        is_over = (
+            seen >= night["written"]
+            and self.simulators.heartbeats() > 0
+            and all(
+                receipt.complete and receipt.totals.confirmed == receipt.totals.deliveries
+                for receipt in receipts
+            )
         )
         return receipts if is_over else []
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import yaml
@@ -20,7 +21,7 @@ from skyrelay_simulators.demo.errors import DemoFailed
 HOST = "127.0.0.1"
 ANY_HOST = "0.0.0.0"  # noqa: S104 - inside a container that publishes no port
 DEMO_PROJECT = "skyrelay-demo"
-CROWDSKY_PORT = 8480  # as config/skyrelay-demo.yaml says, like the two telescopes' ports
+CROWDSKY_PORT, CLOUD_PORT = 8480, 8481  # as config/skyrelay-demo.yaml says, like the telescopes' ports
 _FIXED_PORTS = (
     {"rpc_port": 4700, "http_port": 8080, "smb_port": 4450},
     {"rpc_port": 4701, "http_port": 8081, "smb_port": 4451},
@@ -65,6 +66,11 @@ class Places:
         return self.folder / "crowdsky.json"
 
     @property
+    def cloud(self) -> Path:
+        """Where the node cloud answers, written by its process."""
+        return self.folder / "cloud.json"
+
+    @property
     def config(self) -> Path:
         """The configuration of the services."""
         return self.folder / "config.yaml"
@@ -92,11 +98,11 @@ def write_config(places: Places, port: int) -> str:
         If an address is not this machine's own: the demo never speaks with a real server.
     """
     telescopes = json.loads(places.endpoints.read_text(encoding="utf-8"))["telescopes"]
-    base_url = json.loads(places.crowdsky.read_text(encoding="utf-8"))["base_url"]
-    if any(
-        host != HOST
-        for host in [*(each["host"] for each in telescopes), base_url.split("/")[2].split(":")[0]]
-    ):
+    crowdsky_url, cloud_url = base_url_in(places.crowdsky), base_url_in(places.cloud)
+    hosts = {urlsplit(url).hostname for url in (crowdsky_url, cloud_url)} | {
+        each["host"] for each in telescopes
+    }
+    if hosts != {HOST}:
         raise DemoFailed("the demo speaks with its own simulators only")
     port = port if port and _is_free(port) else free_port()
     flower_port = free_port()
@@ -112,13 +118,20 @@ def write_config(places: Places, port: int) -> str:
         # A night that takes seconds wants to be looked at more often than one that takes hours.
         "stacking": {"idle_s": 1, "grace_s": 0},
         "scheduler": {"reconcile_s": 1, "inventory_s": 5},
-        "crowdsky": {"base_url": base_url, "username": ACCOUNT, "password": PASSWORD, "confirm_s": 1},
+        "observatory": {"observer": "Demo", "latitude": 48.2, "longitude": 16.4, "timezone": _ZONE},
+        "cloud": {"enabled": True, "url": cloud_url, "heartbeat_interval": 5},
+        "crowdsky": {"base_url": crowdsky_url, "username": ACCOUNT, "password": PASSWORD, "confirm_s": 1},
         "gateway": {"host": HOST, "port": port},
         "flower": {"port": flower_port, "url": f"http://{HOST}:{flower_port}"},
     }
     places.config.touch(mode=0o600)
     places.config.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     return f"http://{HOST}:{port}"
+
+
+def base_url_in(file: Path) -> str:
+    """Give the address that a simulated server's process has announced."""
+    return str(json.loads(file.read_text(encoding="utf-8"))["base_url"])
 
 
 def free_port() -> int:

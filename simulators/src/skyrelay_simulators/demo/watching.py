@@ -62,13 +62,13 @@ class Simulators(_Peer):
 
     Parameters
     ----------
-    site, crowdsky
+    site, crowdsky, cloud
         Their base URLs.
     """
 
-    def __init__(self, site: str, crowdsky: str) -> None:
+    def __init__(self, site: str, crowdsky: str, cloud: str) -> None:
         super().__init__()
-        self._site, self._crowdsky = site, crowdsky
+        self._site, self._crowdsky, self._cloud = site, crowdsky, cloud
 
     def start_night(self) -> None:
         """Let the frames begin to fall."""
@@ -82,6 +82,11 @@ class Simulators(_Peer):
     def kept(self) -> list[str]:
         """Name the stacks that the server has kept."""
         return [upload["file_name"] for upload in self._get(f"{self._crowdsky}/_sim/uploads")]
+
+    def heartbeats(self) -> int:
+        """Count the signs of life that the network's cloud has taken from the node."""
+        entries = self._get(f"{self._cloud}/_sim/journal?endpoint=heartbeat")
+        return sum(entry["status"] == requests.codes.ok for entry in entries)
 
 
 def render_progress(night: dict[str, Any], status: dict[str, Any]) -> RenderableType:
