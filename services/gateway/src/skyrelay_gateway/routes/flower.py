@@ -43,6 +43,8 @@ def _pass_on(
     gateway: GatewayDep, request: Request, method: str, path: str, body: bytes | None
 ) -> StreamingResponse:
     """Ask the configured Flower, and nobody else, and hand its answer on."""
+    if {".", ".."} & set(path.split("/")):
+        raise HTTPException(404)
     url = f"{gateway.settings.flower.url}/flower/{quote(path)}"
     headers = (
         {"Content-Type": request.headers["content-type"]}
