@@ -161,10 +161,11 @@ class CloudSettings(_Section):
 
 
 class GatewaySettings(_Section):
-    """Where the gateway listens."""
+    """Where the gateway listens, and the names it answers to beside those of a home's network."""
 
     host: str = "0.0.0.0"  # noqa: S104 - it is the one port that people open
     port: Port = 8474
+    hosts: tuple[str, ...] = ()
 
 
 class FlowerSettings(_Section):

@@ -12,6 +12,7 @@ import pytest
 import requests
 
 from skyrelay.domain.states import BlockState, TelescopeState
+from skyrelay.settings import GatewaySettings, Settings
 from skyrelay.store.engine import Store
 from skyrelay.store.migrate import migrate
 from skyrelay.store.tables import Block, Telescope
@@ -178,6 +179,54 @@ def test_no_other_site_is_invited(gateway: GatewayClient) -> None:
     answer = gateway.send("OPTIONS", "/api/v1/stack", headers=headers)
     assert not answer.ok
     assert not [name for name in answer.headers if name.lower().startswith("access-control")]
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "evil.example:8474", "local.evil.example", "127.0.0.1.evil.example", "a@b", "[::1", ""],
+)
+@pytest.mark.parametrize("path", ["/", "/api/v1/status", "/healthz"])
+def test_a_name_that_somebody_made_lead_here_gets_nothing(
+    gateway: GatewayClient, path: str, host: str
+) -> None:
+    answer = gateway.send("GET", path, headers={"Host": host})
+    assert "gateway.hosts" in check_problem(answer, 421)["what_to_do"]
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "192.168.1.5:8474", "[fe80::1]:8474", "localhost", "LOCALHOST:8474", "gateway:8474", "pi.local",
+        "pi.local.", "pi.lan", "pi.home.arpa", "pi.internal", "pi.fritz.box",
+    ],
+)  # fmt: skip
+def test_the_names_of_a_home_are_answered_to(gateway: GatewayClient, host: str) -> None:
+    assert gateway.send("GET", "/api/v1/blocks", headers={"Host": host}).status_code == 200
+
+
+def test_a_name_of_the_settings_is_answered_to(store: Store) -> None:
+    settings = Settings(setup="done", gateway=GatewaySettings(hosts=("Sky.example.org",)))
+    with running_gateway(store, NO_REDIS, settings) as gateway:
+        assert gateway.send("GET", "/healthz", headers={"Host": "sky.example.org"}).status_code == 200
+        check_problem(gateway.send("GET", "/healthz", headers={"Host": "example.org"}), 421)
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://elsewhere.example", "null", "http://127.0.0.1:1", "http://pi.local", "http://[", ""]
+)
+def test_a_page_of_another_site_changes_nothing(gateway: GatewayClient, store: Store, origin: str) -> None:
+    answer = gateway.send("POST", "/api/v1/stack", json={"all": True}, headers={"Origin": origin})
+    assert "another site" in check_problem(answer, 403)["detail"]
+    answer = gateway.send("POST", "/flower/tasks/datatable", headers={"Origin": origin})
+    assert "another site" in answer.json()["detail"]
+    with store.read() as session:
+        assert session.get_one(Block, 1).requested is False
+
+
+def test_our_own_page_may_ask(gateway: GatewayClient) -> None:
+    headers = {"Origin": gateway.address}
+    body = {"all": True, "dry_run": True}
+    assert gateway.send("POST", "/api/v1/stack", json=body, headers=headers).status_code == 200
 
 
 def test_what_is_no_json_is_refused_without_being_repeated(gateway: GatewayClient) -> None:

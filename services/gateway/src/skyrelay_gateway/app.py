@@ -17,6 +17,7 @@ from skyrelay.settings import Settings
 from skyrelay.store.engine import Store
 from skyrelay.version import __version__
 from skyrelay_gateway.context import Gateway
+from skyrelay_gateway.own_site import OwnSite
 from skyrelay_gateway.problems import ProblemDetails, install_problem_handlers
 from skyrelay_gateway.routes import control, flower, health, lists, page, reference
 from skyrelay_gateway.security import BodyLimit, SecurityHeaders
@@ -65,6 +66,7 @@ def create_app(
     app.state.gateway = Gateway(settings, store, redis, celery, clock, clock())
     install_problem_handlers(app)
     app.add_middleware(BodyLimit)
+    app.add_middleware(OwnSite, hosts=(settings.gateway.host, *settings.gateway.hosts))
     app.add_middleware(SecurityHeaders)
     for routes in (health, lists, control, page, reference, flower):
         app.include_router(routes.router)
