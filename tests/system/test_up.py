@@ -134,3 +134,36 @@ def test_a_wrong_key_stops_with_its_name_and_the_nearest_right_one(tmp_path: Pat
     assert done.returncode == 2
     assert "stackin: there is no such setting" in done.stderr
     assert "did you mean stacking?" in done.stderr
+
+
+def test_a_second_start_in_the_same_folder_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
+    config = write_config(tmp_path, setup="done", crowdsky={"enabled": False})
+    with services(config):
+        eventually(lambda: is_ready(config), within_s=60)
+        arguments = [sys.executable, "-m", "skyrelay.cli", "up", "--config", str(config)]
+        second = subprocess.run(
+            arguments, capture_output=True, text=True, env=ENVIRONMENT, timeout=60, check=False
+        )
+        assert second.returncode == 2
+        assert "runs in" in second.stderr
+        assert "already" in second.stderr
+        assert is_ready(config)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"data_dir": "/proc/skyrelay"}, "data_dir: /proc/skyrelay cannot be"),
+        ({"redis_url": "localhost:6379"}, "redis_url: is no address of a Redis server"),
+        ({"database_url": "postgresql+psycopg://nobody@127.0.0.1:9/none"}, "the database does not answer"),
+    ],
+)
+def test_a_start_that_cannot_work_says_why_in_words(
+    tmp_path: Path, settings: dict[str, str], said: str
+) -> None:
+    config = write_config(tmp_path, **settings)
+    arguments = [sys.executable, "-m", "skyrelay.cli", "up", "--config", str(config)]
+    done = subprocess.run(arguments, capture_output=True, text=True, env=ENVIRONMENT, timeout=60, check=False)
+    assert done.returncode in {1, 2}
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr

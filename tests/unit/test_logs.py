@@ -105,3 +105,18 @@ def test_configuring_again_says_nothing_twice() -> None:
         "configure_logs('intake', readable=False); log.info('once'); logging.getLogger('x').warning('once')"
     )
     assert [record["event"] for record in records(body)] == ["once", "once"]
+
+
+def test_a_traceback_shows_no_values_of_variables() -> None:
+    body = """
+def sign_in(password):
+    raise RuntimeError("refused")
+try:
+    sign_in("hun" + "ter2")
+except RuntimeError:
+    log.exception("it broke")
+"""
+    for readable in (True, False):
+        text = stderr_of(body, readable=readable)
+        assert "RuntimeError" in text
+        assert "hunter2" not in text

@@ -343,3 +343,23 @@ def test_settings_do_not_change(tmp_path: Path) -> None:
         settings.database_url = SecretStr("x")
     with pytest.raises(ValidationError, match="frozen"):
         settings.telescopes[0].host = "x"
+
+
+@pytest.mark.parametrize("same", ["serial", "address"])
+def test_a_telescope_that_is_configured_twice_is_refused(tmp_path: Path, same: str) -> None:
+    garden = {"name": "garden", "host": "192.0.2.7", "serial": "5e3a7b21"}
+    roof = (
+        {"name": "roof", "host": "192.0.2.7"}
+        if same == "address"
+        else {**garden, "name": "roof", "host": "192.0.2.8"}
+    )
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump({"telescopes": [garden, roof]}), encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=rf"telescopes: the {same} '.*' is given twice"):
+        load_settings(file, environ={})
+
+
+def test_a_redis_address_without_its_scheme_is_refused_and_not_repeated() -> None:
+    with pytest.raises(ConfigurationError, match="redis_url: is no address") as refused:
+        load_settings(environ={"SKYRELAY_REDIS_URL": "alice:hunter2@home:6379"})
+    assert "hunter2" not in str(refused.value)

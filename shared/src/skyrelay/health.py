@@ -10,17 +10,16 @@ import argparse
 import sys
 from pathlib import Path
 
-import requests
 from redis.exceptions import RedisError
 
 from skyrelay.errors import SkyrelayError
+from skyrelay.gateway_client import ask_gateway
 from skyrelay.queue.beats import read_beats
 from skyrelay.queue.connection import connect_redis
 from skyrelay.service import utc_now
 from skyrelay.settings import Settings, load_settings
 
 _GATEWAY = "gateway"  # it is asked over the port that people use
-_TIMEOUT_S = 5.0
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -53,10 +52,10 @@ def why_unhealthy(name: str, settings: Settings) -> str | None:
 
 def _ask_gateway(settings: Settings) -> str | None:
     try:
-        answer = requests.get(f"http://127.0.0.1:{settings.gateway.port}/healthz", timeout=_TIMEOUT_S)
-    except requests.RequestException as error:
-        return f"the gateway does not answer ({type(error).__name__})"
-    return None if answer.ok else f"the gateway answers {answer.status_code}"
+        ask_gateway(settings.gateway, "/healthz")
+    except SkyrelayError as error:
+        return str(error)
+    return None
 
 
 if __name__ == "__main__":

@@ -41,6 +41,13 @@ def _check_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def _check_redis_url(url: SecretStr) -> SecretStr:
+    scheme = urlsplit(url.get_secret_value()).scheme
+    if url.get_secret_value() and scheme not in {"redis", "rediss", "unix"}:
+        raise ValueError("is no address of a Redis server: write it as redis://host:6379/0 or unix:///path")
+    return url
+
+
 Port = Annotated[int, Field(ge=1, le=65535)]
 Zone = Annotated[str, AfterValidator(_check_zone)]
 WebAddress = Annotated[str, AfterValidator(_check_url)]
@@ -198,7 +205,7 @@ class Settings(BaseSettings):
     cloud: CloudSettings = CloudSettings()
     gateway: GatewaySettings = GatewaySettings()
     flower: FlowerSettings = FlowerSettings()
-    redis_url: SecretStr = SecretStr("")
+    redis_url: Annotated[SecretStr, AfterValidator(_check_redis_url)] = SecretStr("")
     database_url: SecretStr = SecretStr("")
     data_dir: Path = Path("data")
     setup: Literal["ask", "done"] = "ask"
@@ -405,9 +412,12 @@ def _is_section(annotation: object) -> TypeGuard[type[BaseModel]]:
 
 def _check_names(settings: Settings) -> None:
     names = [telescope.name for telescope in settings.telescopes]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ConfigurationError(f"telescopes: the name {twice[0]!r} is given twice; give each its own")
+    addresses = [f"{telescope.host}:{telescope.rpc_port}" for telescope in settings.telescopes]
+    serials = [telescope.serial for telescope in settings.telescopes if telescope.serial]
+    for what, values in {"name": names, "serial": serials, "address": addresses}.items():
+        twice = sorted({value for value in values if values.count(value) > 1})
+        if twice:
+            raise ConfigurationError(f"telescopes: the {what} {twice[0]!r} is given twice; each has its own")
     for root in settings.image_watcher.watch_path:
         if root.telescope is not None and root.telescope not in names:
             near = difflib.get_close_matches(root.telescope, names, n=1)

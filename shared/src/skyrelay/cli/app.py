@@ -10,9 +10,9 @@ from urllib.parse import quote
 import typer
 from rich.console import Console
 
-from skyrelay.cli.gateway_client import ask_gateway, newest_night
 from skyrelay.cli.status_text import status_tables
 from skyrelay.cli.supervisor import Supervisor
+from skyrelay.gateway_client import ask_gateway, newest_night
 from skyrelay.receipt_text import render_receipt
 from skyrelay.settings import load_settings
 from skyrelay.store.engine import Store

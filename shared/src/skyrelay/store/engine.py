@@ -99,13 +99,16 @@ def _check_place(file: Path, mountinfo: Path) -> None:
             f"{file} lies on a network file system ({kind}), where SQLite's locks do not hold: "
             "put data_dir on a local disk, or set database_url to a PostgreSQL server"
         )
-    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"data_dir: {file.parent} cannot be made ({error.strerror})") from error
 
 
 def _set_up_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves, see _begin_sqlite
     busy = f"busy_timeout = {_BUSY_TIMEOUT_MS}"
-    for pragma in (busy, "journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"):
+    for pragma in (busy, "journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}").close()
 
 

@@ -6,19 +6,29 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy.exc import OperationalError
 
 from skyrelay.errors import TransientError
 from skyrelay.store.engine import Store
 
 
 def migrate(store: Store) -> None:
-    """Apply the migrations that are missing; a database that has them all is left alone."""
+    """Apply the migrations that are missing; a database that has them all is left alone.
+
+    Raises
+    ------
+    TransientError
+        If the database does not answer.
+    """
     config = _config()
-    # With the write lock from the start: of two that migrate at once, one waits and finds nothing to do.
-    with store.writing_engine.connect() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-        connection.commit()
+    try:
+        # With the write lock from the start: of two that migrate at once, one waits and finds nothing to do.
+        with store.writing_engine.connect() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+            connection.commit()
+    except OperationalError as error:
+        raise TransientError(f"the database does not answer: {error.orig}") from error
 
 
 def check_migrated(store: Store) -> None:

@@ -1,4 +1,4 @@
-"""Ask the gateway over its REST API, as any other program would."""
+"""Ask the gateway over its REST API, as any other program would: for the commands and the health check."""
 
 from __future__ import annotations
 
