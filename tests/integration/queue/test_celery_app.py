@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from celery import Celery
-from kombu.exceptions import OperationalError
 
 from skyrelay.queue.celery_app import NUDGE_EXPIRES_S, VISIBILITY_TIMEOUT_S, build_celery, nudge
 from skyrelay.queue.connection import connect_redis
@@ -87,7 +86,6 @@ def test_what_a_dead_worker_held_comes_back_after_the_longest_task(app: Celery) 
 def test_without_a_broker_a_nudge_says_so_soon() -> None:
     app = build_celery("unix:///nowhere/redis.sock")
     began = time.monotonic()
-    with pytest.raises(OperationalError):
-        nudge(app, TaskName.DELIVER, DeliveryMessage(delivery_id=1))
+    assert not nudge(app, TaskName.DELIVER, DeliveryMessage(delivery_id=1))
     assert time.monotonic() - began < 15
     app.close()

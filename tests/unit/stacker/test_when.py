@@ -117,3 +117,13 @@ def test_the_hour_that_comes_twice_is_right_both_times(now: datetime) -> None:
 def test_a_telescope_that_shows_no_clock_is_believed() -> None:
     status = TelescopeStatus(TelescopeState.READY)
     assert with_clock(status, DeviceInfo("1d3fe189"), NOW) is status
+
+
+def test_who_was_out_of_sight_for_long_begins_to_be_idle_anew() -> None:
+    yesterday = NOW - timedelta(hours=9)
+    row = telescope(idle_since=yesterday, last_seen_at=yesterday)
+    record_status(row, TelescopeStatus(TelescopeState.READY), NOW)
+    assert row.idle_since == NOW
+    soon = NOW + timedelta(minutes=5)
+    record_status(row, TelescopeStatus(TelescopeState.READY), soon)
+    assert row.idle_since == NOW

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from skyrelay.logs import get_logger
@@ -17,8 +16,7 @@ def try_to_nudge(gateway: Gateway, task: TaskName) -> str | None:
     """Say "look" to the workers of ``task``; give a note for the caller when nobody heard it."""
     try:
         gateway.redis.ping()  # where this fails at once, the sender would try for six seconds
-        nudge(gateway.celery, task, Nothing())
-    except (OperationalError, RedisError, OSError) as error:
+    except (RedisError, OSError) as error:
         get_logger(__name__).warning("the broker is away", task=task, problem=str(error))
         return _NOBODY_HEARD
-    return None
+    return None if nudge(gateway.celery, task, Nothing()) else _NOBODY_HEARD

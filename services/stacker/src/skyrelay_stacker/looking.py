@@ -32,6 +32,7 @@ _CLOCK_TOLERANCE = timedelta(seconds=60)
 # Idle means: no view and no plan working. A stack that is running is no observation.
 _IDLE = frozenset({TelescopeState.READY, TelescopeState.STACKING, TelescopeState.FULL})
 _SPOKEN_TO = IN_TOUCH | {TelescopeState.CLOCK_WRONG}
+_OUT_OF_SIGHT = timedelta(minutes=15)  # longer than any task watches a stack without looking up
 _NOT_DISTURBED = frozenset({TelescopeState.READY, TelescopeState.FULL, TelescopeState.CLOCK_WRONG})
 
 
@@ -65,7 +66,12 @@ def address_of(row: Telescope) -> TelescopeAddress:
 
 
 def record_status(row: Telescope, status: TelescopeStatus, now: datetime) -> None:
-    """Write what a telescope is doing into its row."""
+    """Write what a telescope is doing into its row.
+
+    One that was out of sight for long may have observed meanwhile: its idle time begins anew.
+    """
+    if row.last_seen_at is None or now - row.last_seen_at > _OUT_OF_SIGHT:
+        row.idle_since = None
     _enter_state(row, status.state, status.reason, now)
     if status.state in _SPOKEN_TO:
         row.last_seen_at = now

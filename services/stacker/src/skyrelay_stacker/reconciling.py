@@ -29,8 +29,8 @@ def reconcile(workshop: Workshop) -> None:
         telescopes = session.scalars(select(Telescope)).all()
         nudges = [due_work(session, telescope, workshop.settings.stacking, now) for telescope in telescopes]
     for due in nudges:
-        if due is not None:
-            workshop.nudge(*due)
+        if due is not None and not workshop.nudge(*due):
+            return  # each further try would wait for the broker as long; the next tick says it all
 
 
 def reconcile_telescope(workshop: Workshop, telescope_id: int) -> None:

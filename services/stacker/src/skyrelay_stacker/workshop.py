@@ -7,16 +7,12 @@ import socket
 from dataclasses import dataclass
 from typing import Protocol
 
-import structlog
 from celery import Celery
-from kombu.exceptions import OperationalError as BrokerError
 
 from skyrelay.queue.celery_app import nudge
 from skyrelay.queue.tasks import Message, TaskName
 from skyrelay.settings import Settings
 from skyrelay.store.engine import Store
-
-_log = structlog.stdlib.get_logger(__name__)
 
 
 class Flag(Protocol):
@@ -46,11 +42,6 @@ class Workshop:
         """Who holds a lease: this process of this host."""
         return f"{socket.gethostname()}:{os.getpid()}"
 
-    def nudge(self, task: TaskName, message: Message) -> None:
-        """Say "look"; where the broker is away the reconciler says it later."""
-        try:
-            nudge(self.celery, task, message)
-        except BrokerError as error:
-            _log.warning(
-                "the broker is away; the reconciler will say it again", task=task, problem=str(error)
-            )
+    def nudge(self, task: TaskName, message: Message) -> bool:
+        """Say "look"; give whether the broker took it (if not, the reconciler says it later)."""
+        return nudge(self.celery, task, message)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from functools import partial
 
 from celery import Celery
 from celery.concurrency import get_implementation
@@ -12,13 +13,13 @@ from celery.utils.nodenames import host_format
 from celery.worker import state as worker_state
 
 from skyrelay.logs import get_logger
-from skyrelay.queue.celery_app import SOFT_SHUTDOWN_S, build_celery, keep_our_logs
+from skyrelay.queue.celery_app import SOFT_SHUTDOWN_S, build_celery, keep_our_logs, nudge
 from skyrelay.queue.tasks import Queue
 from skyrelay.service import stop_on_signals
 from skyrelay.settings import Settings
 from skyrelay.store.opening import open_store
 from skyrelay_uploader.tasks import register_tasks
-from skyrelay_uploader.workshop import FETCHES_AT_ONCE, UPLOADS_AT_ONCE, Workshop, nudger
+from skyrelay_uploader.workshop import FETCHES_AT_ONCE, UPLOADS_AT_ONCE, Workshop
 
 # One for the confirmation, one for short tasks: the canary and the reconciler never wait for a transfer.
 _THREADS = UPLOADS_AT_ONCE + FETCHES_AT_ONCE + 2
@@ -33,7 +34,7 @@ def main(settings: Settings) -> int:
     if store is None:
         return 0
     app = build_celery(settings.redis)
-    register_tasks(app, Workshop(settings, store, nudger(app)))
+    register_tasks(app, Workshop(settings, store, partial(nudge, app)))
     keep_our_logs()
     worker_shutting_down.connect(_bound_the_shutdown, weak=False)
     worker_ready.connect(lambda **_: _stop_if(stop), weak=False)

@@ -8,13 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from celery import Celery
-from kombu.exceptions import OperationalError as BrokerError
-from redis.exceptions import RedisError
-
 from skyrelay.crowdsky.client import CrowdSkyClient
-from skyrelay.logs import get_logger
-from skyrelay.queue.celery_app import nudge
 from skyrelay.queue.tasks import Message, TaskName
 from skyrelay.service import utc_now
 from skyrelay.settings import Settings
@@ -24,8 +18,6 @@ from skyrelay_uploader.archive import Archive
 ACTOR = "uploader"
 UPLOADS_AT_ONCE = 2  # more would only share the same line, and the server's patience
 FETCHES_AT_ONCE = 2  # a telescope's Wi-Fi carries one; two telescopes are common
-
-_log = get_logger(__name__)
 
 
 class Slots:
@@ -55,14 +47,14 @@ class Workshop:
     Attributes
     ----------
     say
-        Says "look" to a task's workers; see `nudger`.
+        Says "look" to a task's workers; see `skyrelay.queue.celery_app.nudge`.
     clock
         Gives the aware time.
     """
 
     settings: Settings
     store: Store
-    say: Callable[[TaskName, Message], None]
+    say: Callable[[TaskName, Message], object]
     clock: Callable[[], datetime] = utc_now
     uploads: Slots = field(default_factory=lambda: Slots(UPLOADS_AT_ONCE))
     fetches: Slots = field(default_factory=lambda: Slots(FETCHES_AT_ONCE))
@@ -93,17 +85,3 @@ class Workshop:
         """
         account = self.settings.crowdsky
         return CrowdSkyClient(account.base_url, account.username, account.password)
-
-
-def nudger(app: Celery) -> Callable[[TaskName, Message], None]:
-    """Give what says "look" through the broker; where that is away the reconciler says it later."""
-
-    def say(task: TaskName, message: Message) -> None:
-        try:
-            nudge(app, task, message)
-        except (BrokerError, RedisError, OSError) as error:
-            _log.warning(
-                "the broker is away; the reconciler will say it again", task=task, problem=str(error)
-            )
-
-    return say

@@ -9,7 +9,10 @@ from __future__ import annotations
 from celery import Celery
 from celery.signals import setup_logging
 from kombu.entity import Queue as KombuQueue
+from kombu.exceptions import OperationalError as BrokerError
+from redis.exceptions import RedisError
 
+from skyrelay.logs import get_logger
 from skyrelay.queue.tasks import Message, Queue, TaskName
 
 # The shortest visibility timeout of any application on a broker wins, so all take it from here. A
@@ -60,21 +63,28 @@ def keep_our_logs() -> None:
     setup_logging.connect(_leave_logging_alone, weak=False)
 
 
-def nudge(app: Celery, task: TaskName, message: Message) -> None:
+def nudge(app: Celery, task: TaskName, message: Message) -> bool:
     """Say "look" to whoever works on ``task``.
 
-    Raises
-    ------
-    kombu.exceptions.OperationalError
-        If the broker is away; the reconciler will say it again.
+    Returns
+    -------
+    bool
+        Whether the broker took it. If not, nothing is lost: the reconciler says it again.
     """
-    app.send_task(
-        task.value,
-        args=[message.model_dump()],
-        queue=task.queue.value,
-        expires=NUDGE_EXPIRES_S,
-        retry=False,
-    )
+    try:
+        app.send_task(
+            task.value,
+            args=[message.model_dump()],
+            queue=task.queue.value,
+            expires=NUDGE_EXPIRES_S,
+            retry=False,
+        )
+    except (BrokerError, RedisError, OSError) as error:  # whichever layer notices first
+        get_logger(__name__).warning(
+            "the broker is away; the reconciler will say it again", task=task, problem=str(error)
+        )
+        return False
+    return True
 
 
 def _broker_url(redis_url: str) -> str:
