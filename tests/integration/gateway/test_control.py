@@ -206,6 +206,27 @@ def test_a_paused_destination_is_named_to_who_asks(gateway: GatewayClient, store
     assert note == "Deliveries to crowdsky are paused: 401: who are you?"
 
 
+def test_a_delivery_that_was_accepted_and_never_listed_is_sent_again(
+    gateway: GatewayClient, store: Store, redis_server: RedisServer
+) -> None:
+    columns = {"needs_you": True, "reason": "not listed", "accepted_at": NOW, "server_job": "7"}
+    delivery_id = make_delivery(store, DeliveryState.ACCEPTED, **columns, server_chunk_key="key")
+    needs = gateway.read("/api/v1/status")["needs_you"]
+    (action,) = (need["action"] for need in needs if need["reason"] == "not listed")
+    assert gateway.post("/" + action["path"], action["body"]).status_code == 202
+    delivery = delivery_of(store, delivery_id)
+    assert (delivery.state, delivery.needs_you, delivery.next_attempt_at) == ("pending", False, NOW)
+    assert (delivery.accepted_at, delivery.server_job, delivery.server_chunk_key) == (None, None, "key")
+    with store.read() as session:
+        entries = session.scalars(select(AuditEntry).order_by(AuditEntry.id)).all()
+    assert [(entry.actor, entry.from_state, entry.to_state) for entry in entries] == [
+        ("person", "accepted", "dead"),
+        ("person", "dead", "pending"),
+    ]
+    assert entries[0].detail == {"server_job": "7", "server_chunk_key": "key"}
+    assert queued(redis_server, "uploader") == 1
+
+
 @pytest.mark.parametrize("state", [DeliveryState.SENDING, DeliveryState.ACCEPTED, DeliveryState.CONFIRMED])
 def test_what_arrived_or_is_on_its_way_is_not_sent_again(
     gateway: GatewayClient, store: Store, state: DeliveryState

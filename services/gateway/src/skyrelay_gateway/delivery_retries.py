@@ -22,6 +22,9 @@ _REFUSALS = {
 def retry(session: Session, delivery_id: int, now: datetime) -> str | None:
     """Make a delivery due now: a dead one pending again, a waiting one without its wait.
 
+    One that the server took and never listed is given up first, and pending again like any dead one; the
+    uploader looks at the server's list once more before it sends it.
+
     Returns
     -------
     str or None
@@ -32,30 +35,57 @@ def retry(session: Session, delivery_id: int, now: datetime) -> str | None:
     Problem
         404 for a delivery that is not there, 409 for one that cannot be tried again.
     """
-    delivery = session.get(Delivery, delivery_id)
+    delivery = session.get(Delivery, delivery_id, with_for_update=True)
     if delivery is None:
         raise Problem(
             404, f"There is no delivery {delivery_id}.", "GET /api/v1/deliveries lists what there is."
         )
     state = DeliveryState(delivery.state)
-    if state in _REFUSALS:
+    if not can_be_retried(delivery):
         raise Problem(409, f"Delivery {delivery_id} {_REFUSALS[state]}.", "There is nothing to do.")
-    if state is DeliveryState.DEAD:
-        move_delivery(
-            session,
-            delivery,
-            DeliveryState.PENDING,
-            now=now,
-            actor=_ACTOR,
-            reason="asked for",
-            next_attempt_at=now,
-            needs_you=False,
-        )
+    if state is DeliveryState.ACCEPTED:
+        _give_up_unlisted(session, delivery, now)
+    if delivery.state == DeliveryState.DEAD:
+        _revive(session, delivery, now)
     else:
         _clear_wait(session, delivery, now)
     # Until the stack is in the archive, that is what its delivery waits for.
     session.get_one(Stack, delivery.stack_id).next_fetch_at = None
     return _pause_of(session, delivery.destination)
+
+
+def can_be_retried(delivery: Delivery) -> bool:
+    """Tell whether a person can have a delivery tried again: not one whose end is still awaited, or known."""
+    unlisted = delivery.state == DeliveryState.ACCEPTED and delivery.needs_you
+    return unlisted or delivery.state not in _REFUSALS
+
+
+def _give_up_unlisted(session: Session, delivery: Delivery, now: datetime) -> None:
+    move_delivery(
+        session,
+        delivery,
+        DeliveryState.DEAD,
+        now=now,
+        actor=_ACTOR,
+        reason="accepted, and given up as never listed",
+        detail={"server_job": delivery.server_job, "server_chunk_key": delivery.server_chunk_key},
+        # They tell of the send that was given up. The chunk key stays: by it a late listing is found.
+        accepted_at=None,
+        server_job=None,
+    )
+
+
+def _revive(session: Session, delivery: Delivery, now: datetime) -> None:
+    move_delivery(
+        session,
+        delivery,
+        DeliveryState.PENDING,
+        now=now,
+        actor=_ACTOR,
+        reason="asked for",
+        next_attempt_at=now,
+        needs_you=False,
+    )
 
 
 def _clear_wait(session: Session, delivery: Delivery, now: datetime) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session, defer
 from skyrelay.domain.states import DeliveryState, FrameState, TelescopeState
 from skyrelay.settings import Settings
 from skyrelay.store.tables import Block, Delivery, Destination, Frame, Stack, Telescope
+from skyrelay_gateway.delivery_retries import can_be_retried
 from skyrelay_gateway.models import Action, NeedsYou, ServiceView
 from skyrelay_gateway.readiness import Signs, service_remedy
 from skyrelay_gateway.words import SETUP_WHAT_TO_DO, TELESCOPE_REMEDIES, TELESCOPE_WORDS
@@ -96,12 +97,16 @@ def needs_of_deliveries(session: Session) -> Iterator[NeedsYou]:
         yield NeedsYou(
             what=f"{name} to {delivery.destination}",
             reason=delivery.reason or f"{delivery.state}",
-            what_to_do="Put right what the reason names, then have it sent again.",
-            action=again if delivery.state in _CAN_BE_RETRIED else None,
+            what_to_do=_DELIVERY_REMEDIES.get(DeliveryState(delivery.state), _DELIVERY_REMEDY),
+            action=again if can_be_retried(delivery) else None,
         )
 
 
-_CAN_BE_RETRIED = frozenset({DeliveryState.PENDING, DeliveryState.RETRYING, DeliveryState.DEAD})
+_DELIVERY_REMEDY = "Put right what the reason names, then have it sent again."
+_DELIVERY_REMEDIES = {
+    DeliveryState.ACCEPTED: "If it is not on the server's web page, have it sent again: the list is asked "
+    "once more before."
+}
 
 
 def needs_of_frames(session: Session, now: datetime) -> Iterator[NeedsYou]:

@@ -42,7 +42,7 @@ def stack(gateway: GatewayDep, request: StackRequest, response: Response) -> Sta
 
 @router.post("/deliveries/{delivery_id}/retry", status_code=202, responses=problem_responses(409))
 def retry_delivery(gateway: GatewayDep, delivery_id: Annotated[int, Path(ge=1, le=2**53)]) -> RetryAnswer:
-    """Have a delivery tried again now: one that was given up, or one that waits."""
+    """Have a delivery tried again now: one that was given up, that waits, or that was never listed."""
     with gateway.store.write() as session:
         pause = retry(session, delivery_id, gateway.clock())
     unheard = try_to_nudge(gateway, TaskName.RECONCILE_DELIVERIES)
