@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 
-from celery import Celery
+import billiard.pool  # type: ignore[import-untyped] # it ships no types
+from celery import Celery, bootsteps
 from celery.concurrency import get_implementation
 from celery.signals import worker_process_init, worker_shutting_down
 from celery.utils.nodenames import host_format
@@ -18,7 +19,25 @@ from skyrelay_stacker.tasks import register_tasks
 from skyrelay_stacker.workshop import Workshop
 
 _MOST_CHILDREN = 8  # more telescopes than that want more hosts
+# A child that is told to end waits in steps of 0.1 s until its parent has counted its results; sometimes
+# one is never counted (billiard 4.3), and it would wait for 30 s. A lost result costs us nothing.
+_WAITS_FOR_PARENT = 20
 _DISCOVERED = 2  # children for telescopes that are not in the configuration
+
+
+class SharedFlag:
+    """A flag that forked children share; it has no lock that one of them could take to its grave."""
+
+    def __init__(self) -> None:
+        self._value = multiprocessing.RawValue("b", 0)
+
+    def set(self) -> None:
+        """Set it, for good."""
+        self._value.value = 1
+
+    def is_set(self) -> bool:
+        """Tell whether it was set."""
+        return bool(self._value.value)
 
 
 def main(settings: Settings) -> int:
@@ -28,9 +47,11 @@ def main(settings: Settings) -> int:
     if store is None:
         return 0
     store.close()  # a connection must not be carried through a fork
-    shutting_down = multiprocessing.get_context("fork").Event()
+    billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = _WAITS_FOR_PARENT
+    shutting_down = SharedFlag()
     app = build_celery(settings.redis)
     register_tasks(app, Workshop(settings, store, app, shutting_down))
+    app.steps["worker"].add(_letting_go(shutting_down))
     keep_our_logs()
     worker_shutting_down.connect(lambda **_: shutting_down.set(), weak=False)
     worker_process_init.connect(lambda **_: store.forget_connections(), weak=False)
@@ -41,6 +62,22 @@ def main(settings: Settings) -> int:
 def children(settings: Settings) -> int:
     """Count the children: one a telescope, and one that stays free for short tasks."""
     return min(max(len(settings.telescopes), _DISCOVERED), _MOST_CHILDREN) + 1
+
+
+def _letting_go(shutting_down: SharedFlag) -> type[bootsteps.StartStopStep]:
+    """Give a step of the worker that tells its children to let go when it closes, for whatever reason.
+
+    Without a signal it closes too: Celery gives up when its broker goes while it holds a task (5.7), and
+    would wait for the children, minutes in which nothing is consumed, before it can be started again.
+    """
+
+    class LettingGo(bootsteps.StartStopStep):  # type: ignore[misc] # Celery ships no types
+        requires = ("celery.worker.components:Pool",)
+
+        def close(self, _worker: object) -> None:
+            shutting_down.set()
+
+    return LettingGo
 
 
 def _work(app: Celery, most: int) -> None:
