@@ -260,6 +260,47 @@ def test_what_needs_a_person_can_be_done_with_the_call_that_stands_beside_it(
         assert actions_in(gateway) == []
 
 
+def test_blocks_of_a_telescope_without_an_address_do_not_wait_without_a_word(
+    store: Store, redis_server: RedisServer
+) -> None:
+    with store.write() as session:
+        night = RecordedNight(session)
+        gone = night.telescope(
+            "attic",
+            host=None,
+            state=TelescopeState.UNKNOWN,
+            state_reason="it is no longer in the configuration",
+        )
+        for number, state in enumerate(BlockState):
+            needs_you = state is BlockState.FAILED
+            night.block(gone, "M 81", EVENING + number * QUARTER, state, frames=1, needs_you=needs_you)
+        done = night.telescope("cellar", host=None)
+        night.block(done, "M 81", EVENING, BlockState.STACKED, frames=1)
+        night.block(night.telescope(), "M 81", EVENING, BlockState.READY, frames=1)
+    with running_gateway(store, redis_server.url, clock=lambda: NOW) as gateway:
+        (need,) = gateway.read("/api/v1/status")["needs_you"]
+    assert need["what"] == "4 blocks of attic cannot be stacked"
+    assert "no longer in the configuration" in need["reason"]
+    assert "config.yaml" in need["what_to_do"]
+    assert need["action"] is None
+
+
+def test_a_configured_telescope_that_never_answered_may_be_the_one_whose_frames_are_seen(
+    store: Store, redis_server: RedisServer
+) -> None:
+    with store.write() as session:
+        night = RecordedNight(session)
+        night.telescope(serial=None)
+        unknown = night.telescope("Seestar 1d3fe189", host=None)
+        night.block(unknown, "M 81", EVENING, frames=1)
+    seen_at = night.utc(EVENING)
+    for waited, needs in ((timedelta(minutes=59), 0), (timedelta(minutes=61), 1)):
+        with running_gateway(store, redis_server.url, clock=lambda: seen_at + waited) as gateway:  # noqa: B023 - served within this turn
+            found = gateway.read("/api/v1/status")["needs_you"]
+        assert len(found) == needs
+    assert "garden" in found[0]["what_to_do"]
+
+
 def test_no_answer_tells_where_the_house_stands_or_where_the_key_lies(
     store: Store, redis_server: RedisServer
 ) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session, defer
 
-from skyrelay.domain.states import DeliveryState, FrameState, TelescopeState
+from skyrelay.domain.states import BlockState, DeliveryState, FrameState, TelescopeState
 from skyrelay.settings import Settings
 from skyrelay.store.tables import Block, Delivery, Destination, Frame, Stack, Telescope
 from skyrelay_gateway.delivery_retries import can_be_retried
@@ -19,6 +19,9 @@ from skyrelay_gateway.words import SETUP_WHAT_TO_DO, TELESCOPE_REMEDIES, TELESCO
 _MOST_OF_A_KIND = 10  # a page of them helps nobody; the lists have all
 _HELD_FRAMES_FOR = timedelta(days=2)  # then only the receipt of their night tells of them
 _FIRST_BEAT_WITHIN = timedelta(seconds=45)  # all services are started together
+_WAITING_BLOCKS = frozenset({BlockState.COLLECTING, BlockState.READY, BlockState.STACKING, BlockState.FAILED})
+# Frames can be seen before their telescope has first answered and is known to be a configured one.
+_MEETING = timedelta(hours=1)
 _HELD_REMEDIES = {
     FrameState.UNREADABLE: "Copy them again from the telescope: they are read again once they change.",
     FrameState.CLOCK_WRONG: "Set the clock right; they are held until their times can be trusted.",
@@ -74,8 +77,12 @@ def needs_of_destinations(session: Session) -> Iterator[NeedsYou]:
 
 
 def needs_of_blocks(session: Session) -> Iterator[NeedsYou]:
-    """Name the blocks that are tried no more."""
-    query = select(Block, Telescope.name).join_from(Block, Telescope).where(Block.needs_you.is_(True))
+    """Name the blocks that are tried no more, though their telescope has an address."""
+    query = (
+        select(Block, Telescope.name)
+        .join_from(Block, Telescope)
+        .where(Block.needs_you.is_(True), Telescope.host.is_not(None))
+    )
     for block, telescope in session.execute(
         query.options(defer(Block.intent)).order_by(Block.id.desc()).limit(_MOST_OF_A_KIND)
     ):
@@ -86,6 +93,32 @@ def needs_of_blocks(session: Session) -> Iterator[NeedsYou]:
             what_to_do="Put right what the reason names, then have it stacked again.",
             action=Action(label="Stack again", path="api/v1/stack", body={"block_id": block.id}),
         )
+
+
+def needs_of_lost_telescopes(session: Session, now: datetime) -> Iterator[NeedsYou]:
+    """Name the telescopes without an address that still have blocks to stack."""
+    is_unmet = (Telescope.host.is_not(None), Telescope.serial.is_(None))
+    unmet = session.scalars(select(Telescope.name).where(*is_unmet).order_by(Telescope.name)).all()
+    query = _lost_query().limit(_MOST_OF_A_KIND)
+    if unmet:
+        query = query.where(Block.updated_at <= now - _MEETING)
+    for telescope, state_reason, number, night in session.execute(query):
+        yield NeedsYou(
+            what=f"{number} block{'' if number == 1 else 's'} of {telescope} cannot be stacked",
+            reason=f"{telescope} has no address ({state_reason}); the first is of the night of {night}",
+            what_to_do="Put it, with its host, under `telescopes` in config.yaml and start Skyrelay again."
+            + (f" If it is {' or '.join(unmet)}, which has never answered: switch that on." if unmet else ""),
+        )
+
+
+def _lost_query() -> Select[str, str, int, str]:
+    return (
+        select(Telescope.name, Telescope.state_reason, func.count(), func.min(Block.night))
+        .join_from(Block, Telescope)
+        .where(Telescope.host.is_(None), Block.state.in_(_WAITING_BLOCKS))
+        .group_by(Telescope.name, Telescope.state_reason)
+        .order_by(Telescope.name)
+    )
 
 
 def needs_of_deliveries(session: Session) -> Iterator[NeedsYou]:

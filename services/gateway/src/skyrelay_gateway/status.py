@@ -64,6 +64,7 @@ def _needs(
     yield from needs.needs_of_telescopes(session)
     yield from needs.needs_of_destinations(session)
     yield from needs.needs_of_blocks(session)
+    yield from needs.needs_of_lost_telescopes(session, gateway.clock())
     yield from needs.needs_of_deliveries(session)
     yield from needs.needs_of_frames(session, gateway.clock())
 
