@@ -96,6 +96,19 @@ def test_without_flower_the_answer_says_so(store: Store, redis_server: RedisServ
     assert "Flower does not answer" in answer.text
 
 
+def test_no_proxy_of_the_environment_stands_between(
+    store: Store, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with stand_in() as (proxy, asked_proxy), stand_in() as (url, requests):
+        for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, proxy)
+        with gateway_with(store, redis_server, url) as gateway:
+            assert gateway.get("/flower/tasks").status_code == 200
+    assert (asked_proxy, len(requests)) == ([], 1)
+
+
 def test_the_real_one_shows_its_pages(
     store: Store, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

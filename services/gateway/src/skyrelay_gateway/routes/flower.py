@@ -51,17 +51,20 @@ def _pass_on(
         if body and "content-type" in request.headers
         else {}
     )
+    session = requests.Session()
+    session.trust_env = False  # what the environment calls its proxy is not asked for our own house
     try:
-        answer = requests.request(
+        answer = session.request(
             method, url, params=request.query_params.multi_items(), data=body, headers=headers,
             timeout=_TIMEOUT_S, stream=True, allow_redirects=False,
         )  # fmt: skip
     except requests.RequestException as error:
+        session.close()
         raise HTTPException(503, "Flower does not answer. Is its process running?") from error
     passed_on = {name: answer.headers[name] for name in _PASSED_ON if name in answer.headers}
-    return StreamingResponse(_chunks(answer), status_code=answer.status_code, headers=passed_on)
+    return StreamingResponse(_chunks(session, answer), status_code=answer.status_code, headers=passed_on)
 
 
-def _chunks(answer: requests.Response) -> Iterator[bytes]:
-    with answer:
+def _chunks(session: requests.Session, answer: requests.Response) -> Iterator[bytes]:
+    with session, answer:
         yield from answer.iter_content(_CHUNK_BYTES)
