@@ -28,7 +28,10 @@ def find_redis_server() -> str:
 
 
 class RedisServer:
-    """A Redis server that can be stopped, killed and started again, with empty memory each time."""
+    """A Redis server that can be stopped, killed and started again.
+
+    Each time its memory is empty, but for what a test had it save (the command ``SAVE``).
+    """
 
     def __init__(self, folder: Path) -> None:
         self.socket = folder / "redis.sock"
@@ -38,6 +41,7 @@ class RedisServer:
     def start(self) -> None:
         """Start it and wait until it answers."""
         options = ["--port", "0", "--unixsocket", str(self.socket), "--save", "", "--appendonly", "no"]
+        options += ["--dir", str(self.socket.parent)]
         self._process = subprocess.Popen([find_redis_server(), *options], stdout=subprocess.DEVNULL)
         eventually(self.answers)
 
@@ -50,7 +54,7 @@ class RedisServer:
             return False
 
     def stop(self) -> None:
-        """Stop it; what it held is gone."""
+        """Stop it; what it held and did not save is gone."""
         if self._process is not None:
             self._process.terminate()
             self._process.wait(10)

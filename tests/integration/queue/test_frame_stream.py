@@ -179,7 +179,7 @@ def test_what_was_deleted_from_the_stream_blocks_nothing(redis: Redis, intake: I
 
 def test_the_epoch_lasts_as_long_as_the_memory(redis: Redis) -> None:
     epoch = current_epoch(redis)
-    assert current_epoch(redis) == epoch == redis.get(EPOCH)
+    assert current_epoch(redis) == epoch
     redis.flushall()
     assert current_epoch(redis) != epoch
 
@@ -190,6 +190,17 @@ def test_a_redis_that_was_started_again_begins_an_epoch(redis: Redis, redis_serv
     with pytest.raises(RedisConnectionError):
         current_epoch(redis)
     redis_server.start()
+    assert current_epoch(redis) != epoch
+
+
+def test_a_redis_that_came_up_with_an_old_snapshot_begins_an_epoch(
+    redis: Redis, redis_server: RedisServer
+) -> None:
+    epoch, token = current_epoch(redis), redis.get(EPOCH)
+    redis.save()
+    redis_server.stop()
+    redis_server.start()
+    assert redis.get(EPOCH) == token
     assert current_epoch(redis) != epoch
 
 

@@ -186,6 +186,19 @@ def test_a_redis_that_was_wiped_gets_everything_again(home: Home) -> None:
     assert sorted(home.paths()) == sorted(names)
 
 
+def test_a_redis_that_came_up_with_an_old_snapshot_gets_what_came_since(home: Home) -> None:
+    early = write_many(home.photos, 5, "early ")
+    with home.watcher():
+        eventually(lambda: len(home.events()) == 5)
+        home.redis.save()
+        late = write_many(home.photos, 5, "late ")
+        eventually(lambda: len(home.events()) == 10)
+        home.server.stop()
+        home.server.start()
+        assert set(home.paths()) >= early
+        eventually(lambda: set(home.paths()) == early | late)
+
+
 def test_killed_again_and_again_it_loses_nothing(home: Home) -> None:
     names: set[str] = set()
     with home.watcher(debounce_delay=0.05) as watcher:

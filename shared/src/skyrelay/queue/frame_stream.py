@@ -1,7 +1,8 @@
 """The Redis stream of frame events, its epoch and its consumer group.
 
-The stream is trimmed only below what the intake has acknowledged. Beside it lies a random epoch: when
-it is not the one a watcher knows, Redis has lost its memory, and the watcher publishes every file that
+The stream is trimmed only below what the intake has acknowledged. Beside it lies a random token, which
+makes the epoch together with the id of Redis' run: when it is not the one a watcher knows, Redis has lost
+its memory, or may have come up with an older one (a snapshot), and the watcher publishes every file that
 is present again (recording one twice is a no-op).
 """
 
@@ -19,7 +20,7 @@ from redis.exceptions import ResponseError
 from skyrelay.queue.events import FrameEvent
 
 STREAM = "skyrelay:frames"
-EPOCH = "skyrelay:frames:epoch"
+EPOCH = "skyrelay:frames:epoch"  # holds the token
 INTAKE_GROUP = "intake"
 _FIELD = "event"
 _CLAIM_AFTER = timedelta(seconds=60)  # what a consumer has held that long, it holds no more
@@ -39,9 +40,13 @@ class Received:
 
 
 def current_epoch(redis: Redis) -> str:
-    """Give the epoch of the stream, beginning one where there is none."""
+    """Give the epoch of the stream, beginning one where there is none.
+
+    The token alone would come back with a snapshot that is older than the last events; each start of the
+    server has a ``run_id`` of its own.
+    """
     redis.set(EPOCH, secrets.token_hex(8), nx=True)
-    return str(redis.get(EPOCH))
+    return f"{redis.get(EPOCH)!s}-{redis.info('server')['run_id']}"
 
 
 def publish(redis: Redis, events: Iterable[FrameEvent]) -> int:
