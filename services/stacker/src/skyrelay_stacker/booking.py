@@ -167,6 +167,14 @@ def _owe_to_crowdsky(session: Session, stack: Stack) -> None:
     )
 
 
+def has_held_frames(session: Session, block: Block) -> bool:
+    """Tell whether any of the frames that were given waits for a person by now."""
+    held = select(Frame.file_name).where(
+        Frame.telescope_id == block.telescope_id, Frame.folder == block.folder, Frame.needs_release.is_(True)
+    )
+    return not set(session.scalars(held)).isdisjoint(files_given(block))
+
+
 def files_given(block: Block) -> list[str]:
     """Give the frames that the telescope was told to stack, as the recorded intent names them."""
     files: list[str] = (block.intent or {}).get("files", [])

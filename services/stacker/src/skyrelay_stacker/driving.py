@@ -36,7 +36,8 @@ from skyrelay.store.holding import HeldLease, held
 from skyrelay.store.leases import LeaseLost
 from skyrelay.store.tables import Block, Frame, Telescope
 from skyrelay.store.transitions import StaleState, move_block
-from skyrelay_stacker.booking import book_stack, files_given, find_output
+from skyrelay_stacker.booking import book_stack, files_given, find_output, has_held_frames
+from skyrelay_stacker.clocks import record_clock
 from skyrelay_stacker.glancing import Glances
 from skyrelay_stacker.looking import address_of, record_failure, record_status, record_stranger, with_clock
 from skyrelay_stacker.planning import has_unseen_frames
@@ -155,6 +156,7 @@ class _Drive:
             if device.serial != telescope.serial:
                 record_stranger(telescope, device.serial, now)
                 return False
+            record_clock(session, telescope, device, now)
             record_status(telescope, status, now)
         return True
 
@@ -322,12 +324,22 @@ class _Drive:
             raise StackFailed(
                 run.error or f"the telescope reports {run.state}", is_lasting=run.is_lasting_failure
             )
+        if self._is_held():
+            self._clear()
+            raise StackFailed(
+                "frames of it were taken while the telescope's clock was wrong", is_lasting=True
+            )
         stack = book_stack(self._workshop, self._block_id, self._seestar, self._lease, run)
         if stack is None:
             raise StackFailed("the telescope reports success, but its stack is not there", is_lasting=False)
         rename_stack(self._workshop, stack, self._seestar, self._lease)
         self._clear()
         self._workshop.nudge(TaskName.FETCH_STACK, StackMessage(stack_id=stack.id))
+
+    def _is_held(self) -> bool:
+        """Tell whether frames that the telescope was given turned out to be held meanwhile."""
+        with self._workshop.store.read() as session:
+            return has_held_frames(session, session.get_one(Block, self._block_id))
 
     def _clear(self) -> None:
         """Clear the last result, best effort: the next start clears first in any case."""

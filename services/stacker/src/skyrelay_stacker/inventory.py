@@ -182,7 +182,7 @@ def _is_worth_reading(row: Frame, sighting: Sighting, now: datetime) -> bool:
     """Tell whether a frame's header is to be read again: the file changed, or the clocks agree by now."""
     if row.state == FrameState.UNREADABLE:
         return not sighting.size_bytes or sighting.size_bytes != row.size_bytes  # over RPC no size is told
-    if row.state == FrameState.CLOCK_WRONG and row.start_at is not None:
+    if row.state == FrameState.CLOCK_WRONG and row.start_at is not None and not row.needs_release:
         return is_trustworthy(row.saved_local, row.exposure_s, row.start_at, now)
     return False
 

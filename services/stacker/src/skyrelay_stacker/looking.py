@@ -22,13 +22,13 @@ from skyrelay.store.holding import HeldLease, held
 from skyrelay.store.leases import LeaseLost
 from skyrelay.store.tables import Block, Telescope
 from skyrelay.store.telescopes import adopt_serial
+from skyrelay_stacker.clocks import CLOCK_TOLERANCE, clock_error, record_clock
 from skyrelay_stacker.inventory import take_inventory
 from skyrelay_stacker.reconciling import reconcile_telescope
 from skyrelay_stacker.renaming import rename_what_waits
 from skyrelay_stacker.workshop import Workshop
 
 _log = structlog.stdlib.get_logger(__name__)
-_CLOCK_TOLERANCE = timedelta(seconds=60)
 # Idle means: no view and no plan working. A stack that is running is no observation.
 _IDLE = frozenset({TelescopeState.READY, TelescopeState.STACKING, TelescopeState.FULL})
 _SPOKEN_TO = IN_TOUCH | {TelescopeState.CLOCK_WRONG}
@@ -148,6 +148,7 @@ def _greet(workshop: Workshop, telescope_id: int, seestar: Seestar) -> tuple[int
             device.firmware_int,
             device.firmware_text,
         )
+        record_clock(session, found, device, now)
         record_status(found, status, now)
         # Under a lease on another row than the telescope's own nothing more is done: its own look comes next.
         found.next_look_at = now + _between_looks(workshop) if found.id == telescope_id else now
@@ -156,14 +157,10 @@ def _greet(workshop: Workshop, telescope_id: int, seestar: Seestar) -> tuple[int
 
 def with_clock(status: TelescopeStatus, device: DeviceInfo, now: datetime) -> TelescopeStatus:
     """Say ``clock wrong`` where the telescope's clock and this server's are more than a minute apart."""
-    if device.clock_local is None or device.zone is None:
+    error = clock_error(device, now)
+    if error is None or abs(error) <= CLOCK_TOLERANCE or device.zone is None:
         return status
     zone = ZoneInfo(device.zone)
-    # When the clocks go back an hour comes twice: the telescope means the one that is now.
-    readings = [device.clock_local.replace(tzinfo=zone, fold=fold) for fold in (0, 1)]
-    apart = min(abs(reading - now) for reading in readings)
-    if apart <= _CLOCK_TOLERANCE:
-        return status
     reason = (
         f"its clock says {device.clock_local:%Y-%m-%d %H:%M:%S} ({device.zone}), this server's "
         f"{now.astimezone(zone):%Y-%m-%d %H:%M:%S}: one of them is wrong; nothing is stacked until they agree"

@@ -34,12 +34,13 @@ def settle_blocks(
     session
         A writing session, the one in which the inventory was recorded.
     telescope
-        Not observing; ``inventory_started_at`` is when that inventory began.
+        Not observing; ``inventory_started_at`` is when that inventory began. Nothing is settled while
+        its clock is wrong.
     stacks_by_folder
         File names in the folders of stacks, as the inventory saw them.
     """
     begun = telescope.inventory_started_at
-    if begun is None:
+    if begun is None or telescope.clock_wrong_since is not None:
         return
     latest_start = begun - timedelta(seconds=stacking.grace_s)
     due = select(Block).where(

@@ -67,6 +67,8 @@ def why_not_now(telescope: Telescope, stacking: StackingSettings, now: datetime)
     """Say why a telescope must not begin a stack now; `None` when it may."""
     if telescope.state != TelescopeState.READY:
         return f"{telescope.name} is {telescope.state}: {telescope.state_reason}"
+    if telescope.clock_wrong_since is not None:
+        return f"when its clock was last seen, {telescope.name} and this server disagreed about the time"
     idle_for = now - telescope.idle_since if telescope.idle_since else timedelta(0)
     if idle_for < timedelta(seconds=stacking.idle_s):
         return f"{telescope.name} has been idle for {idle_for.total_seconds():.0f} s of {stacking.idle_s:g} s"

@@ -7,21 +7,26 @@ whole file where there was half of one) replaces what was known, as long as no s
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, exists, func, select, update
+from sqlalchemy import delete, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from skyrelay.domain.block import BlockKey, block_start
 from skyrelay.domain.night import night_of
 from skyrelay.domain.states import BlockState, FrameState
 from skyrelay.settings import StackingSettings
-from skyrelay.store.tables import Block, Frame, IgnoredFile
+from skyrelay.store.tables import Block, Frame, IgnoredFile, Telescope
 from skyrelay.store.transitions import audit, move_block
 from skyrelay_stacker.facts import FrameFacts
 
 ACTOR = "stacker"
 _REOPENED = frozenset({BlockState.READY, BlockState.SKIPPED, BlockState.FAILED})
+_HELD = (
+    "recorded while its telescope's clock and this server's disagreed, so its time may be wrong: it stays "
+    "held when they agree again, until a person lets it go on"
+)
 _PORTION = 400  # names in one statement: SQLite's oldest limit is 999 parameters
 
 
@@ -34,7 +39,8 @@ def record_frames(
 ) -> int:
     """Record frames of one telescope and put each into its block.
 
-    The facts may come in any order and more than once: the best of them is what stays.
+    The facts may come in any order and more than once: the best of them is what stays. What is new while
+    the telescope's clock is wrong is held, until a person lets it go on.
 
     Returns
     -------
@@ -42,6 +48,8 @@ def record_frames(
         How many were new, or became better known.
     """
     facts = list(facts)
+    # The row is shared until the commit: no check of the clock may come between this look at it and that.
+    telescope = session.get_one(Telescope, telescope_id, with_for_update={"read": True})
     known = _known_frames(session, telescope_id, {fact.file_name for fact in facts})
     touched: set[int] = set()
     changed = set()
@@ -51,7 +59,7 @@ def record_frames(
         if frame is not None and not _is_better(fact, frame):
             continue
         if frame is None:
-            frame = known[identity] = _new_frame(session, telescope_id, fact, now)
+            frame = known[identity] = _new_frame(session, telescope, fact, now)
         touched.update(_learn(session, frame, fact, stacking, now))
         changed.add(identity)
     session.flush()
@@ -143,7 +151,8 @@ def _is_better(fact: FrameFacts, frame: Frame) -> bool:
     """Tell whether a fact says more of a frame than is known; what a stack was made of is settled."""
     if frame.stack_id is not None:
         return False
-    new, known = _worth(fact.state, fact.start_source), _worth(frame.state, frame.start_source)
+    is_known = FrameState.OK if _is_held(frame) else frame.state
+    new, known = _worth(fact.state, fact.start_source), _worth(is_known, frame.start_source)
     if new == known and fact.state is FrameState.UNREADABLE:
         return fact.reason != frame.state_reason or fact.size_bytes not in {0, frame.size_bytes}
     return new > known
@@ -158,9 +167,14 @@ def _worth(state: str, start_source: str | None) -> int:
     return 3 if start_source == "header" else 1
 
 
-def _new_frame(session: Session, telescope_id: int, fact: FrameFacts, now: datetime) -> Frame:
+def _is_held(frame: Frame) -> bool:
+    """Tell whether a frame that can be read waits for a person, because of its telescope's clock."""
+    return frame.needs_release and frame.state != FrameState.UNREADABLE
+
+
+def _new_frame(session: Session, telescope: Telescope, fact: FrameFacts, now: datetime) -> Frame:
     frame = Frame(
-        telescope_id=telescope_id,
+        telescope_id=telescope.id,
         folder=fact.folder,
         file_name=fact.file_name,
         target=fact.name.target,
@@ -172,6 +186,7 @@ def _new_frame(session: Session, telescope_id: int, fact: FrameFacts, now: datet
         seen_at=now,
         state=fact.state,
         size_bytes=fact.size_bytes,
+        needs_release=telescope.clock_wrong_since is not None,
     )
     session.add(frame)
     return frame
@@ -182,6 +197,8 @@ def _learn(
 ) -> set[int]:
     """Write the facts into the row; give the ids of the blocks whose frames changed."""
     before = frame.block_id
+    if frame.needs_release and fact.state is not FrameState.UNREADABLE:
+        fact = replace(fact, state=FrameState.CLOCK_WRONG, reason=_HELD)
     frame.size_bytes, frame.state, frame.state_reason = fact.size_bytes, fact.state, fact.reason
     frame.start_at, frame.start_source = fact.start_at, fact.start_source
     frame.utc_offset_min = None if fact.offset is None else int(fact.offset / timedelta(minutes=1))
@@ -284,6 +301,38 @@ def mark_presence(
             touched.add(frame.block_id)
     session.flush()
     refresh_blocks(session, touched, now)
+
+
+def hold_frames(
+    session: Session, telescope_id: int, since: datetime | None, taken_after: datetime | None, now: datetime
+) -> None:
+    """Hold what may have been taken with a wrong clock; what is in a stack already is settled.
+
+    Parameters
+    ----------
+    since
+        Aware time from which on frames were recorded that are not trusted; `None`: all of them.
+    taken_after
+        Aware start from which on an exposure counts as taken since then; `None`: whenever.
+    """
+    doubtful = select(Frame).where(
+        Frame.telescope_id == telescope_id, Frame.stack_id.is_(None), Frame.needs_release.is_(False)
+    )
+    if since is not None:
+        doubtful = doubtful.where(Frame.seen_at >= since)
+    if taken_after is not None:
+        doubtful = doubtful.where(or_(Frame.start_at.is_(None), Frame.start_at >= taken_after))
+    touched = {_hold(frame) for frame in session.scalars(doubtful)}
+    session.flush()
+    refresh_blocks(session, {block_id for block_id in touched if block_id is not None}, now)
+
+
+def _hold(frame: Frame) -> int | None:
+    """Hold a frame; give the block that it leaves."""
+    left, frame.block_id, frame.needs_release = frame.block_id, None, True
+    if frame.state != FrameState.UNREADABLE:
+        frame.state, frame.state_reason = FrameState.CLOCK_WRONG, _HELD
+    return left
 
 
 def _note_presence(frame: Frame, *, is_there: bool) -> bool:

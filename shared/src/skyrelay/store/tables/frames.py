@@ -42,6 +42,8 @@ class Frame(Base):
     size_bytes: Mapped[int]
     state: Mapped[str]  # skyrelay.domain.states.FrameState
     state_reason: Mapped[str | None]
+    # Taken while its telescope's clock was wrong, as far as we can tell: only a person lets it go on.
+    needs_release: Mapped[bool] = mapped_column(default=False)
     seen_by: Mapped[str]  # watcher | inventory
     seen_at: Mapped[datetime]
     inventoried_at: Mapped[datetime | None]  # start of the last inventory that found it on the telescope

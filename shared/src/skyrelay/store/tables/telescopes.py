@@ -41,6 +41,8 @@ class Telescope(Base):
     state_since: Mapped[datetime | None]
     last_seen_at: Mapped[datetime | None]
     idle_since: Mapped[datetime | None]
+    clock_checked_at: Mapped[datetime | None]  # of the last check that found its clock right
+    clock_wrong_since: Mapped[datetime | None]  # when a check first found it wrong; null while it is right
     battery_percent: Mapped[int | None]
     charging: Mapped[bool | None]
     free_mb: Mapped[int | None]
