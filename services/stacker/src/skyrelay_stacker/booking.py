@@ -71,7 +71,7 @@ def find_output(workshop: Workshop, seestar: Seestar, block: Block, run: StackRu
     except FileMissing:  # a target's first stack makes its folder
         return None
     # What is booked already is another block's, even if a clock that was set back let a name come again.
-    before = {*(block.intent or {}).get("outputs_before", []), *_names_booked(workshop, block)}
+    before = {*outputs_before(block), *_names_booked(workshop, block)}
     fitting = candidates(listing.names, before, key_of(block), len(files_given(block)))
     for name in sorted(fitting, key=lambda name: (name.build() not in run.output_files, name.saved_local)):
         header = _read_header(seestar, folder, name.build())
@@ -179,3 +179,9 @@ def files_given(block: Block) -> list[str]:
     """Give the frames that the telescope was told to stack, as the recorded intent names them."""
     files: list[str] = (block.intent or {}).get("files", [])
     return files
+
+
+def outputs_before(block: Block) -> list[str]:
+    """Give what lay in the stacks' folder before the telescope was told, as the recorded intent names it."""
+    names: list[str] = (block.intent or {}).get("outputs_before", [])
+    return names

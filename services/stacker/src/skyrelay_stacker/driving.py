@@ -36,7 +36,7 @@ from skyrelay.store.holding import HeldLease, held
 from skyrelay.store.leases import LeaseLost
 from skyrelay.store.tables import Block, Frame, Telescope
 from skyrelay.store.transitions import StaleState, move_block
-from skyrelay_stacker.booking import book_stack, files_given, find_output, has_held_frames
+from skyrelay_stacker.booking import book_stack, files_given, find_output, has_held_frames, outputs_before
 from skyrelay_stacker.clocks import record_clock
 from skyrelay_stacker.glancing import Glances
 from skyrelay_stacker.looking import address_of, record_failure, record_status, record_stranger, with_clock
@@ -137,7 +137,9 @@ class _Drive:
             self._check_in()
 
     def _go_on(self, block: Block) -> None:
-        if block.state == BlockState.READY and not self._start(block):
+        if block.state == BlockState.READY and (
+            self._why_not() is not None or self._book_earlier(block) or not self._start(block)
+        ):
             return
         run = self._run_of(self._read_block())
         if run is not None:
@@ -164,11 +166,9 @@ class _Drive:
 
     def _start(self, block: Block) -> bool:
         """Record the intent, then tell the telescope; give whether a run may be under way now."""
-        if self._why_not() is not None:
-            return False
         before = self._outputs_before(block)
         self._lease.check(_A_START)
-        files = self._take_up(sorted(before))
+        files = self._take_up(before, "the telescope is to stack {} frames")
         if files is None:
             return False
         try:
@@ -189,13 +189,35 @@ class _Drive:
             telescope = session.get_one(Telescope, self._telescope_id)
         return why_not_now(telescope, self._workshop.settings.stacking, utc_now())
 
-    def _outputs_before(self, block: Block) -> frozenset[str]:
-        try:
-            return self._seestar.list_folder(target_of_folder(block.folder)).names
-        except FileMissing:  # the target's first stack makes its folder
-            return frozenset()
+    def _book_earlier(self, block: Block) -> bool:
+        """Book what an earlier try at the same frames made after all; tell whether there was such a stack.
 
-    def _take_up(self, outputs_before: list[str]) -> list[str] | None:
+        It may have ended while it was told to stop, or its file may have come late.
+        """
+        if not self._was_told_before(block):
+            return False
+        run = StackRun(StackState.COMPLETE)
+        if find_output(self._workshop, self._seestar, block, run) is None:
+            return False
+        if self._take_up(outputs_before(block), "an earlier try has stacked its {} frames") is not None:
+            self._conclude(run)
+        return True
+
+    def _was_told_before(self, block: Block) -> bool:
+        """Tell whether the frames are those that an earlier try gave to the telescope."""
+        with self._workshop.store.read() as session:
+            return block.intent is not None and files_given(block) == _file_names(session, block)
+
+    def _outputs_before(self, block: Block) -> list[str]:
+        """Name the stacks that are not the block's: all that lie there before its first try."""
+        if self._was_told_before(block):
+            return outputs_before(block)
+        try:
+            return sorted(self._seestar.list_folder(target_of_folder(block.folder)).names)
+        except FileMissing:  # the target's first stack makes its folder
+            return []
+
+    def _take_up(self, before: list[str], reason: str) -> list[str] | None:
         """Move the block to `stacking` with what is about to be told; give the frames' names.
 
         `None`: the block has frames that the telescope has not shown yet, and collects again.
@@ -210,21 +232,21 @@ class _Drive:
                 reason = "its frames changed"
                 move_block(session, block, BlockState.COLLECTING, now=utc_now(), actor=ACTOR, reason=reason)
                 return None
-            self._record_intent(session, block, files, outputs_before)
+            self._record_intent(session, block, files, before, reason.format(len(files)))
         return files
 
     def _record_intent(
-        self, session: Session, block: Block, files: list[str], outputs_before: list[str]
+        self, session: Session, block: Block, files: list[str], before: list[str], reason: str
     ) -> None:
         now = utc_now()
-        intent = {"files": files, "outputs_before": outputs_before, "fence": self._lease.lease.fence}
+        intent = {"files": files, "outputs_before": before, "fence": self._lease.lease.fence}
         move_block(
             session,
             block,
             BlockState.STACKING,
             now=now,
             actor=ACTOR,
-            reason=f"the telescope is to stack {len(files)} frames",
+            reason=reason,
             detail=intent,
             intent=intent,
             attempts=block.attempts + 1,
@@ -263,10 +285,7 @@ class _Drive:
             return run
         block = self._read_block()
         left = self._time_left(block)
-        if left <= timedelta(0):
-            self._stop()
-            raise StackFailed("it took longer than stacking.max_wait_sec", is_lasting=False)
-        final = self._wait(min(left, _WATCH))
+        final = self._wait(min(left, _WATCH)) if left > timedelta(0) else self._stop_overdue()
         if final.state is StackState.WORKING:
             return None
         if final.state is StackState.NONE or not self._is_ours(block):
@@ -281,8 +300,15 @@ class _Drive:
                 should_stop=lambda: self._should_return(glances),
             )
         if final.state is StackState.WORKING and _is_observing(glances.newest):
-            self._stop()
-            raise Observing("stopped, because an observation began")
+            final = self._stop()
+            if final.state is not StackState.COMPLETE:
+                raise Observing("stopped, because an observation began")
+        return final
+
+    def _stop_overdue(self) -> StackRun:
+        final = self._stop()
+        if final.state is not StackState.COMPLETE:
+            raise StackFailed("it took longer than stacking.max_wait_sec", is_lasting=False)
         return final
 
     def _should_return(self, glances: Glances) -> bool:
@@ -310,11 +336,13 @@ class _Drive:
             self._lease.check_write(session)
             session.get_one(Block, self._block_id).percent = run.percent
 
-    def _stop(self) -> None:
-        """Stop the run: one that is left would refuse every later start."""
+    def _stop(self) -> StackRun:
+        """Stop the run, since one that is left would refuse every later start; it may be complete by now."""
         self._lease.check(_A_STOP)
-        self._seestar.stop_stack(self._setting(), deadline=Deadline.after(_A_STOP))
-        self._clear()
+        final = self._seestar.stop_stack(self._setting(), deadline=Deadline.after(_A_STOP))
+        if final.state is not StackState.COMPLETE:  # a result is kept until it is booked
+            self._clear()
+        return final
 
     # -- concluding -------------------------------------------------------------------------------
 
