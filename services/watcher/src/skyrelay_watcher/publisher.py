@@ -8,13 +8,17 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
+from pydantic import ValidationError
 from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from skyrelay.logs import get_logger
 from skyrelay.queue.events import FrameEvent
 from skyrelay.queue.frame_stream import current_epoch, publish
 from skyrelay.service import utc_now
+from skyrelay_watcher.frame_events import as_text
 from skyrelay_watcher.spool import Spool, Spooled
 
 _log = get_logger(__name__)
@@ -68,8 +72,13 @@ class Publisher:
         return not self._thread.is_alive()
 
     def idle_for(self) -> timedelta:
-        """Tell how long ago the loop got through a turn."""
+        """Tell how long ago the loop got through a turn, or last asked a Redis that is away."""
         return timedelta(seconds=time.monotonic() - self._turned_s)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the loop has begun and not ended."""
+        return self._thread.is_alive()
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -89,10 +98,19 @@ class Publisher:
         self._meet(current_epoch(self._redis))
         rows = self._spool.oldest(_BATCH)
         if rows and self.epoch is not None:
-            publish(self._redis, (FrameEvent.model_validate_json(row.event) for row in rows))
-            self._sent = rows, self.epoch
+            events = self._read(rows)
+            publish(self._redis, events.values())
+            self._sent = list(events), self.epoch
             self._finish_sent()
         return len(rows)
+
+    def _read(self, rows: Sequence[Spooled]) -> dict[Spooled, FrameEvent]:
+        """Give the events of those rows that hold one; a row of another release may not."""
+        events = {row: event for row in rows if (event := _event_of(row)) is not None}
+        strange = [row for row in rows if row not in events]
+        if strange:
+            self._spool.forget_spooled(strange)  # their files are found again by the next scan
+        return events
 
     def _meet(self, epoch: str) -> None:
         if epoch != self.epoch:
@@ -109,6 +127,8 @@ class Publisher:
             self.last_event_at.update(dict.fromkeys((row.root for row in rows), utc_now()))
 
     def _wait_out(self, error: Exception) -> None:
+        if isinstance(error, RedisConnectionError | RedisTimeoutError):
+            self._turned_s = time.monotonic()  # it is Redis that stands still
         if not self._away:
             _log.warning("events are kept on disk until Redis takes them", problem=type(error).__name__)
         self._away = True
@@ -120,3 +140,16 @@ class Publisher:
             _log.info("Redis takes events again")
         self._away, self._retry_s = False, _FIRST_RETRY_S
         self._turned_s = time.monotonic()
+
+
+def _event_of(row: Spooled) -> FrameEvent | None:
+    try:
+        return FrameEvent.model_validate_json(row.event)
+    except ValidationError as error:
+        _log.warning(
+            "an event in the spool is none that this release knows: its file is to be looked at again",
+            root=as_text(row.root),
+            path=as_text(row.path),
+            wrong_fields=error.error_count(),
+        )
+        return None

@@ -118,10 +118,11 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True)
 class Spooled:
-    """A row of the spool."""
+    """A row of the spool; ``path`` is relative to the root."""
 
     row_id: int
     root: str
+    path: str
     event: str
 
 
@@ -203,10 +204,10 @@ class Spool:
 
     def oldest(self, most: int) -> list[Spooled]:
         """Give the events that have waited longest."""
-        query = "SELECT id, root, event FROM spool ORDER BY id LIMIT ?"
+        query = "SELECT id, event, root, folder, name FROM spool ORDER BY id LIMIT ?"
         with self._lock:
             rows = self._connection.execute(query, (most,)).fetchall()
-        return [Spooled(row_id, os.fsdecode(root), event) for row_id, root, event in rows]
+        return [_spooled(row_id, event, FileKey(*map(os.fsdecode, key))) for row_id, event, *key in rows]
 
     def mark_published(self, rows: Sequence[Spooled], epoch: str) -> None:
         """Move rows from the spool to the journal; one that was replaced meanwhile stays in the spool."""
@@ -217,6 +218,17 @@ class Spool:
         )
         with self._transaction() as connection:
             connection.executemany(copy, [(epoch, *row_id) for row_id in ids])
+            connection.executemany("DELETE FROM spool WHERE id = ?", ids)
+
+    def forget_spooled(self, rows: Sequence[Spooled]) -> None:
+        """Drop rows from the spool, and their files from the journal: the next scan sees them as new."""
+        ids = [(row.row_id,) for row in rows]
+        unsay = (
+            "DELETE FROM published WHERE (root, folder, name) IN"
+            " (SELECT root, folder, name FROM spool WHERE id = ?)"
+        )
+        with self._transaction() as connection:
+            connection.executemany(unsay, ids)
             connection.executemany("DELETE FROM spool WHERE id = ?", ids)
 
     def forget(self, root: str, folder: str, names: Iterable[str]) -> None:
@@ -305,6 +317,10 @@ def _set_aside(file: Path, problem: str) -> None:
     file.replace(aside)
     for suffix in ("-wal", "-shm"):
         file.with_name(file.name + suffix).unlink(missing_ok=True)
+
+
+def _spooled(row_id: int, event: str, key: FileKey) -> Spooled:
+    return Spooled(row_id, key.root, key.path, event)
 
 
 def _known(row: Sequence[Any]) -> Known:

@@ -21,6 +21,7 @@ _log = get_logger(__name__)
 
 SPOOL_FILE = Path("watcher") / "spool.db"  # below data_dir
 _STALLED_AFTER = timedelta(seconds=30)  # a loop turns every second, but for one slow read
+_STALLED = "stalled"  # beside the states of `RootState`, which a loop that hangs cannot set
 _STOP_S = 1.5  # for all threads together: a process that is told to stop ends within 2 s
 
 
@@ -51,6 +52,8 @@ class Watching:
         Where the spool's folder is made.
     scan_every
         How often each root is compared with the journal; unset: by its file system.
+    stalled_after
+        How long a loop may take for one turn.
 
     Raises
     ------
@@ -65,7 +68,9 @@ class Watching:
         redis: Redis,
         data_dir: Path,
         scan_every: timedelta | None = None,
+        stalled_after: timedelta = _STALLED_AFTER,
     ) -> None:
+        self._stalled_after = stalled_after
         self._spool = Spool(data_dir / SPOOL_FILE)
         spooled = threading.Event()
         self._roots = [
@@ -99,13 +104,20 @@ class Watching:
             self._spool.close()
 
     def turns(self) -> bool:
-        """Tell whether the work goes round: with every loop stalled, nobody may say that we live."""
-        return any(not _stalls(root) for root in self._roots)
+        """Tell whether the work goes round; if not, nobody may say that we live.
+
+        It does not without the publisher, which all roots need. Of the roots one is enough: another that
+        hangs in a dead mount is no reason to start anew what works. `state` and `reports` tell of it.
+        """
+        publishes = self._publisher.alive and not self._stalls(self._publisher)
+        return publishes and any(not self._stalls(root) for root in self._roots)
 
     def state(self) -> str:
-        """Give the whole watcher's state in a word."""
-        fine = all(self._root_state(root) == RootState.WATCHING for root in self._roots)
-        return "watching" if fine else "degraded"
+        """Give the whole watcher's state in a word or two."""
+        states = {self._root_state(root) for root in self._roots}
+        if _STALLED in states:
+            return "partly stalled"
+        return "watching" if states == {RootState.WATCHING} else "degraded"
 
     def reports(self) -> list[RootReport]:
         """Give each root's figures."""
@@ -130,8 +142,7 @@ class Watching:
         )
 
     def _root_state(self, root: RootWatch) -> str:
-        return "stalled" if _stalls(root) else str(root.state)
+        return _STALLED if self._stalls(root) else str(root.state)
 
-
-def _stalls(root: RootWatch) -> bool:
-    return root.idle_for() > _STALLED_AFTER
+    def _stalls(self, loop: Publisher | RootWatch) -> bool:
+        return loop.idle_for() > self._stalled_after
