@@ -188,15 +188,6 @@ def test_once_it_is_done_each_telescope_is_looked_at(home: Home, make_telescope:
     assert home.nudges() == [("stacker.look_at_telescope", {"version": 1, "telescope_id": 1})]
 
 
-def test_a_broker_that_is_away_stops_nothing(home: Home, make_telescope: MakeTelescope) -> None:
-    home.own(make_telescope())
-    home.redis.stop()
-    home.reconcile()
-    home.redis.start()
-    home.reconcile()
-    assert [name for name, _ in home.nudges()] == ["stacker.look_at_telescope"]
-
-
 @pytest.mark.parametrize(
     ("stacking", "traits"),
     [
