@@ -118,3 +118,20 @@ def test_other_frames_make_another_stack(home: Home, make_telescope: MakeTelesco
     assert try_again(home).state == BlockState.STACKED
     assert home.only_stack().original_name != stack.name
     assert len(home.rows(Stack)) == 1
+
+
+def test_a_run_whose_telescope_leaves_the_configuration_is_left_alone_by_who_watches_it(
+    home: Home, make_telescope: MakeTelescope
+) -> None:
+    telescope = make_telescope(stack_seconds=SLOW)
+    take_frames(telescope)
+    home.own(telescope).look()
+    with home.in_background() as worker:
+        eventually(lambda: home.telescope().state == TelescopeState.STACKING)
+        home.configure()
+        telescope.device.batch_stack.stack_seconds = 0.1
+        worker.join(20)
+        assert not worker.is_alive()
+    assert (home.block().state, home.block().needs_you) == (BlockState.FAILED, True)
+    assert "no longer in the configuration" in home.block().reason
+    assert home.rows(Stack) == []

@@ -249,3 +249,40 @@ def test_a_telescope_taken_out_of_the_configuration_keeps_its_row_and_is_left_al
     assert telescopes(store) == {"garden": ("5e3a7b21", None)}
     configure(store, _GARDEN)
     assert telescopes(store) == {"garden": ("5e3a7b21", "192.0.2.7")}
+
+
+def stacking_block(store: Store, name: str) -> int:
+    """Have the telescope of that name stack a block."""
+    with store.write() as session:
+        night = RecordedNight(session)
+        row = by_name(session, name)
+        return night.block(row, "M 81", _EVENING, BlockState.STACKING, percent=40.0, attempts=1).id
+
+
+def left_to_a_person(store: Store, block_id: int) -> str:
+    """Check that a block waits for a person; give the reason."""
+    with store.read() as session:
+        block = session.get_one(Block, block_id)
+        assert (block.state, block.needs_you, block.next_attempt_at) == (BlockState.FAILED, True, None)
+        steps = select(AuditEntry.to_state).where(AuditEntry.subject_kind == "block")
+        assert list(session.scalars(steps)) == [BlockState.FAILED]
+        return block.reason
+
+
+def test_what_a_telescope_was_stacking_that_was_replaced_waits_for_a_person(store: Store) -> None:
+    configure(store, _GARDEN)
+    adopt(store, "garden", "aaaa1111")
+    block_id = stacking_block(store, "garden")
+    adopt(store, "garden", "bbbb2222")
+    assert "another telescope (bbbb2222) took its place as garden" in left_to_a_person(store, block_id)
+
+
+def test_what_a_telescope_was_stacking_that_is_no_longer_configured_waits_for_a_person(store: Store) -> None:
+    configure(store, _GARDEN)
+    adopt(store, "garden", "aaaa1111")
+    block_id = stacking_block(store, "garden")
+    configure(store, _GARDEN)
+    with store.read() as session:
+        assert session.get_one(Block, block_id).state == BlockState.STACKING
+    configure(store)
+    assert "garden is no longer in the configuration" in left_to_a_person(store, block_id)

@@ -21,7 +21,7 @@ from skyrelay.service import utc_now
 from skyrelay.store.holding import HeldLease
 from skyrelay.store.tables import Block, Delivery, Frame, Stack
 from skyrelay.store.tables.destinations import CROWDSKY
-from skyrelay.store.transitions import move_block
+from skyrelay.store.transitions import StaleState, move_block
 from skyrelay_stacker.claiming import candidates, free_name, has_filter, name_stack, position_of
 from skyrelay_stacker.planning import key_of
 from skyrelay_stacker.recording import ACTOR, link_frames_to_stack
@@ -52,6 +52,8 @@ def book_stack(
     with workshop.store.write() as session:
         lease.check_write(session)
         block = session.get_one(Block, block_id)
+        if block.state != BlockState.STACKING:  # its telescope was taken out of the configuration, say
+            raise StaleState(f"block {block.id} is {block.state} by now")
         stack = _new_stack(session, block, output)
         link_frames_to_stack(session, block, files_given(block), stack.id, utc_now())
         reason = f"{output.name.frames} of {len(files_given(block))} frames are in the stack"

@@ -410,6 +410,8 @@ class _Drive:
         with self._workshop.store.write() as session:
             self._lease.check_write(session)
             block = session.get_one(Block, self._block_id)
+            if block.state != BlockState.STACKING:
+                raise StaleState(f"block {block.id} is {block.state} by now")
             next_try = None if error.is_lasting else next_attempt(block.attempts, now)
             move_block(
                 session,

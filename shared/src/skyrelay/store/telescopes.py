@@ -9,11 +9,11 @@ from itertools import count
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from skyrelay.domain.states import TelescopeState
+from skyrelay.domain.states import BlockState, TelescopeState
 from skyrelay.settings import TelescopeSettings
 from skyrelay.store.handing_over import hand_over
-from skyrelay.store.tables import Telescope
-from skyrelay.store.transitions import audit
+from skyrelay.store.tables import Block, Telescope
+from skyrelay.store.transitions import audit, move_block
 
 
 def lay_down_configured(session: Session, configured: Iterable[TelescopeSettings], now: datetime) -> None:
@@ -34,6 +34,7 @@ def lay_down_configured(session: Session, configured: Iterable[TelescopeSettings
     for row in session.scalars(left):
         row.host, row.state, row.state_since = None, TelescopeState.UNKNOWN, now
         row.state_reason = "it is no longer in the configuration"
+        _give_up_stacking(session, row, f"{row.name} is no longer in the configuration", now, "configuration")
 
 
 def telescope_of_serial(session: Session, serial: str, now: datetime) -> Telescope:
@@ -101,10 +102,28 @@ def adopt_serial(
         session.delete(row)
     else:
         row.name, row.host = _free_name(session, f"{name} (was {row.serial})"), None
+        _give_up_stacking(session, row, f"another telescope ({serial}) took its place as {name}", now, actor)
     session.flush()
     known.name = name
     session.flush()
     return known
+
+
+def _give_up_stacking(session: Session, row: Telescope, why: str, now: datetime, actor: str) -> None:
+    """Leave the block that a telescope was stacking to a person, since nobody can ask how far it is."""
+    under_way = select(Block).where(Block.telescope_id == row.id, Block.state == BlockState.STACKING)
+    for block in session.scalars(under_way).all():
+        move_block(
+            session,
+            block,
+            BlockState.FAILED,
+            now=now,
+            actor=actor,
+            reason=f"{why}: what became of this stack is not known",
+            needs_you=True,
+            next_attempt_at=None,
+            percent=None,
+        )
 
 
 def _row_of(session: Session, settings: TelescopeSettings, now: datetime) -> Telescope | None:
