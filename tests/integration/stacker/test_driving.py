@@ -11,6 +11,7 @@ import pytest
 from skyrelay.domain.stack_name import DsoStackedName
 from skyrelay.domain.states import BlockState, DeliveryState, TelescopeState
 from skyrelay.queue.tasks import Queue
+from skyrelay.service import utc_now
 from skyrelay.store.tables import Block, Stack, Telescope
 from skyrelay_simulators.telescope import KeyPair, SmbBackend, generate_key_pair
 from support.telescopes import (
@@ -331,6 +332,6 @@ def test_a_telescope_that_is_held_by_another_is_left_to_it(home: Home, make_tele
     telescope = make_telescope()
     take_frames(telescope)
     home.own(telescope, serial=SERIAL)
-    home.change(Telescope, lease_holder="another", lease_until=EVENING + timedelta(days=10_000))
+    home.change(Telescope, lease_holder="another", lease_until=utc_now() + timedelta(seconds=30))
     home.look()
     assert telescope.journal.entries() == []

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from skyrelay.domain.states import BlockState, TelescopeState
 from skyrelay.service import utc_now
 from skyrelay.store.tables import Block, Stack
@@ -135,3 +137,20 @@ def test_a_run_whose_telescope_leaves_the_configuration_is_left_alone_by_who_wat
     assert (home.block().state, home.block().needs_you) == (BlockState.FAILED, True)
     assert "no longer in the configuration" in home.block().reason
     assert home.rows(Stack) == []
+
+
+@pytest.mark.parametrize("jump", [timedelta(days=200), timedelta(days=-1)])
+def test_a_clock_that_is_set_while_a_stack_is_made_does_not_end_it(
+    home: Home, make_telescope: MakeTelescope, jump: timedelta
+) -> None:
+    telescope = make_telescope(stack_seconds=SLOW)
+    begun(home, telescope)
+    home.change(Block, started_at=utc_now() - jump)
+    with home.in_background():
+        eventually(
+            lambda: abs(utc_now() - (home.block().started_at or utc_now() - jump)) < timedelta(minutes=1)
+        )
+    home.shutting_down.clear()
+    let_it_end(telescope)
+    assert home.stack().state == BlockState.STACKED
+    assert asked(telescope, "stop_batch_stack") == 0

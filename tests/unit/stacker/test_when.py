@@ -11,7 +11,7 @@ from skyrelay.domain.states import TelescopeState
 from skyrelay.seestar.device import DeviceInfo, TelescopeStatus
 from skyrelay.settings import Settings, StackingSettings, TelescopeSettings
 from skyrelay.store.tables import Telescope
-from skyrelay_stacker.driving import next_attempt
+from skyrelay_stacker.driving import believable, next_attempt
 from skyrelay_stacker.looking import record_status, with_clock
 from skyrelay_stacker.reconciling import why_not_now
 from skyrelay_stacker.worker import children
@@ -63,6 +63,19 @@ def test_each_next_try_waits_longer_and_at_last_a_person_is_asked() -> None:
     waits = [next_attempt(number, NOW) for number in range(1, 7)]
     assert [at - NOW for at in waits if at is not None] == [timedelta(minutes=m) for m in (1, 5, 15, 60, 240)]
     assert waits[-1] is None
+
+
+@pytest.mark.parametrize(
+    ("spent", "expected"),
+    [
+        (timedelta(minutes=59), timedelta(minutes=59)),
+        (timedelta(minutes=110), timedelta(minutes=110)),
+        (timedelta(days=200), timedelta(0)),
+        (timedelta(minutes=-1), timedelta(0)),
+    ],
+)
+def test_a_run_is_not_said_to_have_taken_what_a_clock_jumped(spent: timedelta, expected: timedelta) -> None:
+    assert believable(spent, timedelta(hours=1)) == expected
 
 
 @pytest.mark.parametrize(("telescopes", "expected"), [(0, 3), (1, 3), (2, 3), (3, 4), (8, 9), (50, 9)])

@@ -123,3 +123,15 @@ def test_a_released_telescope_is_free_at_once(store: Store, telescope_id: int) -
 def test_the_lease_of_a_telescope_that_is_gone_is_lost(store: Store) -> None:
     with store.read() as session, pytest.raises(LeaseLost):
         check_lease(session, Lease(99, "first", 1))
+
+
+def test_a_lease_of_a_clock_that_was_set_back_since_holds_nobody_off(store: Store, telescope_id: int) -> None:
+    taken(store, telescope_id, now=_NOW + timedelta(hours=1))
+    assert taken(store, telescope_id, "second", _NOW) == Lease(telescope_id, "second", 2)
+
+
+def test_a_lease_of_another_host_whose_clock_is_a_little_ahead_is_respected(
+    store: Store, telescope_id: int
+) -> None:
+    taken(store, telescope_id, now=_NOW + timedelta(seconds=59))
+    assert take(store, telescope_id, "second", _NOW) is None

@@ -6,6 +6,7 @@ be told is recorded before it is told, so that whoever comes next knows what an 
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -48,6 +49,7 @@ from skyrelay_stacker.workshop import Workshop
 
 _log = structlog.stdlib.get_logger(__name__)
 _WATCH = timedelta(minutes=10)  # then the task returns, well before its message would come again
+_AWAY = timedelta(hours=1)  # how long a worker may be away before its clock is doubted, not the run
 _A_START = timedelta(seconds=20)  # what must be left of the lease to clear, configure and start
 _A_STOP = timedelta(seconds=10)
 _RETRY_AFTER = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 240))
@@ -120,6 +122,9 @@ class _Drive:
         self._seestar = seestar
         self._lease = lease
         self._shown: TelescopeStatus | None = None
+        self._seen_since_s: float | None = (
+            None  # on the monotonic clock: when the run had begun, for this drive
+        )
 
     def run(self) -> None:
         """Start the block, or take up the run that was begun; watch it; book its stack."""
@@ -284,9 +289,10 @@ class _Drive:
         if run.state is not StackState.WORKING:
             return run
         block = self._read_block()
-        left = self._time_left(block)
+        left = timedelta(seconds=self._workshop.settings.stacking.max_wait_sec) - self._spent(block)
         final = self._wait(min(left, _WATCH)) if left > timedelta(0) else self._stop_overdue()
         if final.state is StackState.WORKING:
+            self._note_start()
             return None
         if final.state is StackState.NONE or not self._is_ours(block):
             return self._left_behind(block, final)
@@ -327,9 +333,23 @@ class _Drive:
             self._lease.check_write(session)
             record_status(session.get_one(Telescope, self._telescope_id), status, utc_now())
 
-    def _time_left(self, block: Block) -> timedelta:
-        limit = timedelta(seconds=self._workshop.settings.stacking.max_wait_sec)
-        return limit - (utc_now() - (block.started_at or utc_now()))
+    def _spent(self, block: Block) -> timedelta:
+        """Give for how long the run has been going on, whatever the wall clock does while it is watched."""
+        if self._seen_since_s is None:
+            limit = timedelta(seconds=self._workshop.settings.stacking.max_wait_sec)
+            before = believable(utc_now() - (block.started_at or utc_now()), limit)
+            self._seen_since_s = time.monotonic() - before.total_seconds()
+            self._note_start()
+        return timedelta(seconds=time.monotonic() - self._seen_since_s)
+
+    def _note_start(self) -> None:
+        """Say by the wall clock of now when the run began: it may have been set since, by NTP say."""
+        if self._seen_since_s is None:
+            return
+        with self._workshop.store.write() as session:
+            self._lease.check_write(session)
+            spent = timedelta(seconds=time.monotonic() - self._seen_since_s)
+            session.get_one(Block, self._block_id).started_at = utc_now() - spent
 
     def _note_progress(self, run: StackRun) -> None:
         with self._workshop.store.write() as session:
@@ -432,6 +452,15 @@ class _Drive:
 
 def _is_observing(status: TelescopeStatus | None) -> bool:
     return status is not None and status.state is TelescopeState.OBSERVING
+
+
+def believable(spent: timedelta, limit: timedelta) -> timedelta:
+    """Give how long a run took by the wall clock; zero where that clock was set in between, as it seems.
+
+    While somebody watches it is looked at every few minutes, so that a run is never found to be over
+    its limit by much; counted anew, one that hangs is stopped a limit later.
+    """
+    return spent if timedelta(0) <= spent <= limit + _AWAY else timedelta(0)
 
 
 def next_attempt(attempts: int, now: datetime) -> datetime | None:

@@ -11,6 +11,7 @@ from skyrelay.domain.states import IN_TOUCH, BlockState, TelescopeState
 from skyrelay.queue.tasks import BlockMessage, Message, TaskName, TelescopeMessage
 from skyrelay.service import utc_now
 from skyrelay.settings import StackingSettings
+from skyrelay.store.leases import is_held
 from skyrelay.store.tables import Block, Telescope
 from skyrelay_stacker.planning import next_block_of, retry_failed
 from skyrelay_stacker.workshop import Workshop
@@ -46,7 +47,7 @@ def due_work(
     session: Session, telescope: Telescope, stacking: StackingSettings, now: datetime
 ) -> Nudge | None:
     """Say what is to be done on a telescope now: look at it, stack a block, or nothing."""
-    if telescope.host is None or _is_held(telescope, now):
+    if telescope.host is None or is_held(telescope, now):
         return None
     block = next_block_of(session, telescope, stacking, now)
     if block is not None and _may_go_on(telescope, block, stacking, now):
@@ -76,7 +77,3 @@ def why_not_now(telescope: Telescope, stacking: StackingSettings, now: datetime)
     if battery is not None and battery < stacking.min_battery and not telescope.charging:
         return f"the battery of {telescope.name} is at {battery} %, below stacking.min_battery"
     return None
-
-
-def _is_held(telescope: Telescope, now: datetime) -> bool:
-    return telescope.lease_until is not None and telescope.lease_until > now

@@ -18,6 +18,9 @@ from skyrelay.store.tables import Telescope
 
 LEASE = timedelta(seconds=30)  # take-over within 60 s of a crash: lease + the longest command deadline
 RENEW_EVERY = timedelta(seconds=8)
+# A lease that ends later was given before this host's clock was set back: it would hold for as long as
+# that. Two hosts' clocks may differ by a minute, and nobody's good lease is taken for such a one.
+_LONGEST = LEASE + timedelta(seconds=60)
 
 
 class LeaseLost(RefusedByRule):
@@ -34,13 +37,17 @@ class Lease:
 
 
 def take_lease(session: Session, telescope_id: int, holder: str, now: datetime) -> Lease | None:
-    """Take the lease if it is free or has expired; `None` when another holds it."""
+    """Take the lease if it is free, has expired or cannot be; `None` when another holds it."""
     taken = _rows(
         session,
         update(Telescope)
         .where(
             Telescope.id == telescope_id,
-            or_(Telescope.lease_until.is_(None), Telescope.lease_until <= now),
+            or_(
+                Telescope.lease_until.is_(None),
+                Telescope.lease_until <= now,
+                Telescope.lease_until > now + _LONGEST,
+            ),
         )
         .values(lease_holder=holder, lease_until=now + LEASE, lease_fence=Telescope.lease_fence + 1),
     )
@@ -68,6 +75,11 @@ def check_lease(session: Session, lease: Lease) -> None:
 def release_lease(session: Session, lease: Lease) -> None:
     """Give the telescope free, if it is still ours."""
     _rows(session, _ours(lease).values(lease_holder=None, lease_until=None))
+
+
+def is_held(telescope: Telescope, now: datetime) -> bool:
+    """Tell whether somebody holds the telescope, so that `take_lease` would give nothing."""
+    return telescope.lease_until is not None and now < telescope.lease_until <= now + _LONGEST
 
 
 def _ours(lease: Lease) -> Any:
