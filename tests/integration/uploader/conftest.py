@@ -64,8 +64,11 @@ class Home:
     def configuration(self, **crowdsky: Any) -> dict[str, Any]:
         """Give the same as the file would have it."""
         account = {"base_url": self.crowdsky.base_url, "username": "alice", "password": PASSWORD}
+        at = self.telescope.endpoint
+        garden = {"name": "garden", "host": at.host, "rpc_port": at.rpc_port, "http_port": at.http_port}
         return {
             "setup": "done",
+            "telescopes": [garden],
             "data_dir": str(self.folder / "data"),
             "database_url": f"sqlite:///{self.folder / 'skyrelay.db'}",
             "crowdsky": {**account, "confirm_s": 1.0, **crowdsky},

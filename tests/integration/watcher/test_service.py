@@ -258,7 +258,8 @@ def test_the_beat_says_what_goes_on(home: Home) -> None:
     with home.watcher() as watcher:
         write_fits(home.photos / "a.fit")
         (home.photos / "b.fit").write_bytes(b"x")
-        eventually(lambda: home.root().get("files_seen") == 2)
+        eventually(lambda: (home.root().get("files_seen"), home.root().get("published")) == (2, 1))
+        eventually(lambda: home.root()["spooled"] == 0)
         root = home.root()
         assert root.pop("last_event_at") is not None
         assert root == {
