@@ -211,6 +211,22 @@ def test_a_frame_that_only_the_watcher_has_is_not_on_the_telescope_and_not_given
     assert names[2] not in block.intent["files"] if block.intent else False
 
 
+@pytest.mark.parametrize("folder", ["copies", "a:b_sub"])
+@pytest.mark.parametrize("backend", [SmbBackend.AUTO, SmbBackend.OFF])
+def test_copies_in_a_folder_of_another_name_are_not_on_the_telescope_and_hold_nothing_up(
+    home: Home, make_telescope: MakeTelescope, backend: SmbBackend, folder: str
+) -> None:
+    telescope = make_telescope(smb_backend=backend)
+    names = take_frames(telescope)
+    home.own(telescope, serial=SERIAL)
+    home.take_in(*(seen(telescope, name, path=f"{folder}/{name}") for name in names))
+    home.look()
+    states = {(frame.folder, frame.state) for frame in home.frames}
+    assert states == {(folder, FrameState.NOT_ON_TELESCOPE), ("M 81_sub", FrameState.OK)}
+    block = home.stack()
+    assert (block.state, block.folder, block.frame_count) == (BlockState.STACKED, "M 81_sub", 5)
+
+
 def test_an_event_of_what_the_inventory_knows_adds_nothing(home: Home, make_telescope: MakeTelescope) -> None:
     telescope = make_telescope()
     names = take_frames(telescope)
@@ -238,6 +254,65 @@ def test_a_frame_that_was_half_written_is_read_again_once_it_is_whole(
     home.look()
     assert dict(state_of(home))[names[2]] == FrameState.OK
     assert home.block().frame_count == 6
+
+
+def look_again(home: Home) -> None:
+    """Take another inventory, as if time had passed."""
+    home.change(Telescope, inventory_started_at=EVENING)
+    home.look()
+
+
+@pytest.mark.parametrize("backend", [SmbBackend.AUTO, SmbBackend.OFF])
+def test_a_frame_for_which_room_was_made_is_read_again_once_it_is_filled(
+    home: Home, make_telescope: MakeTelescope, backend: SmbBackend
+) -> None:
+    telescope = make_telescope(smb_backend=backend)
+    names = take_frames(telescope, frames=6)
+    place = sub_folder(telescope) / names[0]
+    whole = place.read_bytes().ljust(400_000, b"\0")
+    place.write_bytes(bytes(len(whole)))
+    home.own(telescope).look()
+    assert dict(state_of(home))[names[0]] == FrameState.UNREADABLE
+    place.write_bytes(whole)
+    look_again(home)
+    assert dict(state_of(home))[names[0]] == FrameState.OK
+    assert home.block().frame_count == 6
+
+
+def test_what_is_no_fits_is_not_read_again_until_it_changes(
+    home: Home, make_telescope: MakeTelescope
+) -> None:
+    telescope = make_telescope(**SMB)
+    names = take_frames(telescope, frames=6)
+    place = sub_folder(telescope) / names[3]
+    whole = place.read_bytes()
+    home.own(telescope, serial=SERIAL).take_in(half(seen(telescope, names[3])))
+    place.write_bytes(b"no telescope wrote this" * 300)
+    home.look()
+    read = len(telescope.journal.entries(channel="http"))
+    look_again(home)
+    assert len(telescope.journal.entries(channel="http")) == read
+    place.write_bytes(whole)
+    look_again(home)
+    assert dict(state_of(home))[names[3]] == FrameState.OK
+
+
+def test_one_inventory_tries_few_unreadable_frames_again_and_all_of_them_have_their_turn(
+    home: Home, make_telescope: MakeTelescope
+) -> None:
+    telescope = make_telescope(**SMB)
+    names = take_frames(telescope, frames=30)
+    wholes = {name: (sub_folder(telescope) / name).read_bytes() for name in names}
+    for name, whole in wholes.items():
+        (sub_folder(telescope) / name).write_bytes(bytes(len(whole)))
+    home.own(telescope).look()
+    assert home.frame_states() == {FrameState.UNREADABLE}
+    for name, whole in wholes.items():
+        (sub_folder(telescope) / name).write_bytes(whole)
+    look_again(home)
+    assert sum(frame.state == FrameState.OK for frame in home.frames) == 20
+    look_again(home)
+    assert home.frame_states() == {FrameState.OK}
 
 
 def test_a_file_that_is_no_fits_hinders_none_of_the_others(home: Home, make_telescope: MakeTelescope) -> None:

@@ -20,8 +20,8 @@ from skyrelay.domain.light_frame import SUB_FOLDER_SUFFIX, LightFrameName, targe
 from skyrelay.domain.states import FrameState
 from skyrelay.domain.utc_offset import OffsetSource
 from skyrelay.fits_header import FitsError
-from skyrelay.seestar.errors import FileMissing
-from skyrelay.seestar.listing import FileListing
+from skyrelay.seestar.errors import FileMissing, NameUnsafe
+from skyrelay.seestar.listing import FileListing, Route
 from skyrelay.seestar.telescope import Telescope as Seestar
 from skyrelay.service import utc_now
 from skyrelay.settings import StackingSettings
@@ -139,13 +139,13 @@ def list_everything(seestar: Seestar, known_folders: Iterable[str] = ()) -> List
 
 def _list_unnamed(seestar: Seestar, named: set[str], known: Iterable[str]) -> Iterator[FileListing]:
     """List what the telescope's albums leave out, as far as it can be guessed."""
-    frames = {folder for folder in known if folder.endswith(SUB_FOLDER_SUFFIX)} | named
-    for folder in sorted(frames | {target_of_folder(folder) for folder in frames}):
+    folders = named | set(known)
+    for folder in sorted(folders | {target_of_folder(folder) for folder in folders}):
         if folder not in named:
             try:
                 yield seestar.list_folder(folder)
-            except FileMissing:  # it was never there, or is no longer
-                continue
+            except (FileMissing, NameUnsafe):  # only here is a folder called so: a copy's, say
+                yield FileListing(folder, (), Route.RPC)
 
 
 def _light_frames(folder: str, files: Iterable[tuple[str, int | None]]) -> Iterator[Listed]:
