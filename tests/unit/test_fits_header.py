@@ -97,9 +97,11 @@ def test_a_header_cut_short_may_still_come(kept: int) -> None:
         parse_header(data[:kept])
 
 
-def test_a_file_of_zeros_is_not_written_yet() -> None:
+@pytest.mark.parametrize("written", [b"", b"SIMPLE  =                    T".ljust(80)])
+@pytest.mark.parametrize("size", [4096, (MAX_BLOCKS + 1) * BLOCK_BYTES])
+def test_a_file_of_zeros_is_not_written_yet(written: bytes, size: int) -> None:
     with pytest.raises(HeaderIncomplete):
-        parse_header(bytes(4096))
+        parse_header(written.ljust(size, b"\0"))
 
 
 def test_a_header_without_end_is_given_up_after_the_bound() -> None:

@@ -230,16 +230,19 @@ def _parse_hdu(data: bytes, start: int, first_keyword: str, kinds: tuple[bytes, 
     _check_start(data, kinds, start)
     end = _end_of_header(data, start)
     if end is None:
-        raise _no_end(len(data) - start)
+        raise _no_end(data[start:])
     cards = dict(_values(data[start:end]))
     if cards.get(first_keyword) is False or first_keyword not in cards:
         raise NotFits(f"these bytes are no FITS header: {first_keyword} says so")
     return FitsHeader(MappingProxyType(cards), _padded(end - start + CARD_BYTES))
 
 
-def _no_end(available: int) -> FitsError:
-    if available < MAX_BLOCKS * BLOCK_BYTES:
-        return HeaderIncomplete(f"the file ends after {available} bytes, before the end of its header")
+def _no_end(data: bytes) -> FitsError:
+    if len(data) < MAX_BLOCKS * BLOCK_BYTES:
+        return HeaderIncomplete(f"the file ends after {len(data)} bytes, before the end of its header")
+    last_block = data[(MAX_BLOCKS - 1) * BLOCK_BYTES : MAX_BLOCKS * BLOCK_BYTES]
+    if not last_block.strip(b"\0"):  # room was made for the file and is not filled yet
+        return HeaderIncomplete("the header has no END so far, but zeros in its place")
     return NotFits(f"the header has no END in its first {MAX_BLOCKS} blocks")
 
 

@@ -44,6 +44,7 @@ class FrameFacts:
     offset_source: OffsetSource | None = None
     ra_deg: float | None = None
     dec_deg: float | None = None
+    is_no_fits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +63,17 @@ def serial_of(header: FitsHeader) -> str | None:
     return match["serial"] if match else None
 
 
-def facts_of_unreadable(sighting: Sighting, name: LightFrameName, problem: str) -> FrameFacts:
-    """Record that a frame is there and cannot be read; it is read again once it changes."""
-    return _facts(sighting, name, state=FrameState.UNREADABLE, reason=problem)
+def facts_of_unreadable(
+    sighting: Sighting, name: LightFrameName, problem: str, *, is_no_fits: bool = False
+) -> FrameFacts:
+    """Record that a frame is there and cannot be read.
+
+    Parameters
+    ----------
+    is_no_fits
+        Whether reading the same file again cannot help. Else it may: it is being written, say.
+    """
+    return _facts(sighting, name, state=FrameState.UNREADABLE, reason=problem, is_no_fits=is_no_fits)
 
 
 def facts_from_header(

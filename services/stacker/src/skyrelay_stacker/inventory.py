@@ -6,6 +6,7 @@ those of frames whose estimated start lies next to a block's edge, or that could
 
 from __future__ import annotations
 
+import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from skyrelay.domain.block import block_start
 from skyrelay.domain.light_frame import SUB_FOLDER_SUFFIX, LightFrameName, target_of_folder
 from skyrelay.domain.states import FrameState
 from skyrelay.domain.utc_offset import OffsetSource
-from skyrelay.fits_header import FitsError
+from skyrelay.fits_header import FitsError, NotFits
 from skyrelay.seestar.errors import FileMissing, NameUnsafe
 from skyrelay.seestar.listing import FileListing, Route
 from skyrelay.seestar.telescope import Telescope as Seestar
@@ -42,6 +43,7 @@ from skyrelay_stacker.recording import mark_presence, record_frames
 from skyrelay_stacker.workshop import Workshop
 
 _log = structlog.stdlib.get_logger(__name__)
+_TRIED_AGAIN = 20  # unreadable frames in one inventory: each costs up to 288 kB of a weak Wi-Fi
 _BOUNDARY = timedelta(seconds=2)  # an estimated start that near to a block's edge is not good enough
 
 Listed = tuple[Sighting, LightFrameName]
@@ -167,7 +169,7 @@ def _news(session: Session, telescope_id: int, frames: Iterable[Listed], now: da
             select(Frame.folder, Frame.file_name).where(Frame.telescope_id == telescope_id)
         )
     }
-    news = []
+    news, again = [], []
     for sighting, name in frames:
         identity = (sighting.folder, sighting.file_name)
         row = doubtful.get(identity)
@@ -175,16 +177,31 @@ def _news(session: Session, telescope_id: int, frames: Iterable[Listed], now: da
             news.append(_News(sighting, name))
         elif row is not None and _is_worth_reading(row, sighting, now):
             news.append(_News(sighting, name, wants_header=True))
-    return news
+        elif row is not None and _may_be_whole(row, sighting):
+            again.append(_News(sighting, name, wants_header=True))
+    return news + _by_lot(again)
 
 
 def _is_worth_reading(row: Frame, sighting: Sighting, now: datetime) -> bool:
     """Tell whether a frame's header is to be read again: the file changed, or the clocks agree by now."""
     if row.state == FrameState.UNREADABLE:
-        return not sighting.size_bytes or sighting.size_bytes != row.size_bytes  # over RPC no size is told
+        return sighting.size_bytes not in {0, row.size_bytes}  # 0: over RPC no size is told
     if row.state == FrameState.CLOCK_WRONG and row.start_at is not None and not row.needs_release:
         return is_trustworthy(row.saved_local, row.exposure_s, row.start_at, now)
     return False
+
+
+def _may_be_whole(row: Frame, sighting: Sighting) -> bool:
+    """Tell whether an unreadable frame may have become whole though nothing shows it.
+
+    Room is made for a file before it is filled, and a web server may miss a file for a while.
+    """
+    return row.state == FrameState.UNREADABLE and (not row.is_no_fits or not sighting.size_bytes)
+
+
+def _by_lot(again: list[_News]) -> list[_News]:
+    """Choose whom to try once more: a few at a time, and in the long run everybody."""
+    return random.sample(again, min(len(again), _TRIED_AGAIN))
 
 
 def _learn(
@@ -214,7 +231,7 @@ class _HeaderReader:
         try:
             header = self.seestar.read_header(sighting.folder, sighting.file_name)
         except (FitsError, FileMissing) as error:  # missing: deleted just now, or listed but not given
-            return facts_of_unreadable(sighting, name, str(error))
+            return facts_of_unreadable(sighting, name, str(error), is_no_fits=isinstance(error, NotFits))
         return facts_from_header(sighting, name, header, self.fallback, utc_now())
 
 

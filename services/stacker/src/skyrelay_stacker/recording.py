@@ -203,7 +203,7 @@ def _learn(
     frame.start_at, frame.start_source = fact.start_at, fact.start_source
     frame.utc_offset_min = None if fact.offset is None else int(fact.offset / timedelta(minutes=1))
     frame.offset_source = fact.offset_source
-    frame.ra_deg, frame.dec_deg = fact.ra_deg, fact.dec_deg
+    frame.ra_deg, frame.dec_deg, frame.is_no_fits = fact.ra_deg, fact.dec_deg, fact.is_no_fits
     frame.block_id = _block_of(session, frame, stacking, now)
     return {block_id for block_id in (before, frame.block_id) if block_id is not None}
 

@@ -10,7 +10,7 @@ class FrameState(StrEnum):
     """What is known of a recorded sub-frame."""
 
     OK = "ok"
-    UNREADABLE = "unreadable"  # the file is not whole or not FITS; read again once it changes
+    UNREADABLE = "unreadable"  # the file is not whole or not FITS; read again
     CLOCK_WRONG = "clock wrong"  # held: its times cannot be trusted
     NOT_ON_TELESCOPE = "not on telescope"  # we have seen it, the telescope cannot stack it
 

@@ -44,6 +44,7 @@ class Frame(Base):
     state_reason: Mapped[str | None]
     # Taken while its telescope's clock was wrong, as far as we can tell: only a person lets it go on.
     needs_release: Mapped[bool] = mapped_column(default=False)
+    is_no_fits: Mapped[bool] = mapped_column(default=False)  # unreadable for good, unless the file changes
     seen_by: Mapped[str]  # watcher | inventory
     seen_at: Mapped[datetime]
     inventoried_at: Mapped[datetime | None]  # start of the last inventory that found it on the telescope

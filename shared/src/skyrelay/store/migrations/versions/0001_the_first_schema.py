@@ -226,6 +226,7 @@ def upgrade() -> None:
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("state_reason", sa.String(), nullable=True),
         sa.Column("needs_release", sa.Boolean(), nullable=False),
+        sa.Column("is_no_fits", sa.Boolean(), nullable=False),
         sa.Column("seen_by", sa.String(), nullable=False),
         sa.Column("seen_at", sa.DateTime(), nullable=False),
         sa.Column("inventoried_at", sa.DateTime(), nullable=True),
