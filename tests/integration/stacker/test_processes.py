@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from skyrelay.domain.states import BlockState, FrameState, TelescopeState
 from skyrelay.queue.beats import Beat, read_beats
@@ -18,7 +19,7 @@ from skyrelay.queue.celery_app import nudge
 from skyrelay.queue.connection import connect_redis
 from skyrelay.queue.frame_stream import publish
 from skyrelay.queue.tasks import Nothing, TaskName
-from skyrelay.store.tables import Block, Stack
+from skyrelay.store.tables import Block, Stack, Telescope
 from skyrelay_simulators.telescope import SimulatedTelescope, SmbBackend
 from support.service_process import ServiceProcess
 from support.telescopes import SERIAL, MakeTelescope, asked, stacks_on, take_frames
@@ -208,3 +209,23 @@ def test_a_service_waits_for_its_database_and_can_be_told_to_stop_meanwhile(
         eventually(lambda: "waiting for the database" in process.log())
         process.tell(signal.SIGTERM)
         assert process.wait(10) == 0
+
+
+def has_open(pid: int, file: Path) -> bool:
+    """Tell whether a process has a file open."""
+    opened = []
+    for link in Path(f"/proc/{pid}/fd").glob("*"):
+        with suppress(FileNotFoundError):
+            opened.append(link.readlink())
+    return file in opened
+
+
+def test_a_worker_that_is_told_to_stop_before_it_works_stops(home: Home, service: Service) -> None:
+    database = home.store.engine.url.database
+    assert database is not None
+    with home.store.write() as session, service("stacker") as worker:
+        session.execute(update(Telescope).values(smb_share="auto"))  # the worker waits for its turn to write
+        eventually(lambda: has_open(worker.pid, Path(database)))
+        worker.tell(signal.SIGTERM)
+        session.commit()
+        assert worker.wait(20) == 0

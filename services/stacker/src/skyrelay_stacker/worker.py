@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 
 import billiard.pool  # type: ignore[import-untyped] # it ships no types
 from celery import Celery, bootsteps
 from celery.concurrency import get_implementation
-from celery.signals import worker_process_init, worker_shutting_down
+from celery.signals import worker_process_init, worker_ready, worker_shutting_down
 from celery.utils.nodenames import host_format
+from celery.worker import state as worker_state
 
 from skyrelay.queue.celery_app import build_celery, keep_our_logs
 from skyrelay.queue.tasks import Queue
@@ -54,6 +57,7 @@ def main(settings: Settings) -> int:
     app.steps["worker"].add(_letting_go(shutting_down))
     keep_our_logs()
     worker_shutting_down.connect(lambda **_: shutting_down.set(), weak=False)
+    worker_ready.connect(lambda **_: _stop_if(stop), weak=False)
     worker_process_init.connect(lambda **_: store.forget_connections(), weak=False)
     _work(app, children(settings))
     return 0
@@ -78,6 +82,12 @@ def _letting_go(shutting_down: SharedFlag) -> type[bootsteps.StartStopStep]:
             shutting_down.set()
 
     return LettingGo
+
+
+def _stop_if(stop: threading.Event) -> None:
+    """Stop at once when the signal came before Celery had put its own handlers in place."""
+    if stop.is_set():
+        worker_state.should_stop = os.EX_OK
 
 
 def _work(app: Celery, most: int) -> None:
