@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from skyrelay.domain.states import BlockState, TelescopeState
+from skyrelay.queue.tasks import TaskName
 from skyrelay.service import utc_now
 from skyrelay.store.tables import Block, Stack
 from skyrelay_simulators.telescope import SimulatedTelescope
@@ -154,3 +155,45 @@ def test_a_clock_that_is_set_while_a_stack_is_made_does_not_end_it(
     let_it_end(telescope)
     assert home.stack().state == BlockState.STACKED
     assert asked(telescope, "stop_batch_stack") == 0
+
+
+def with_a_fault(home: Home) -> Home:
+    """Give the same home with a stacker that has a fault: it fails on every run that it watches."""
+    broken = home.settings.stacking.model_copy(update={"max_wait_sec": None})
+    faulty = home.another()
+    faulty.settings = home.settings.model_copy(update={"stacking": broken})
+    return faulty
+
+
+def is_due(home: Home) -> bool:
+    """Tell whether the block is what its telescope is nudged for."""
+    before = len(home.nudges())
+    home.reconcile()
+    return any(task == TaskName.STACK_BLOCK for task, _message in home.nudges()[before:])
+
+
+def test_a_fault_of_ours_is_shown_on_its_block_and_not_met_again_at_every_tick(
+    home: Home, make_telescope: MakeTelescope
+) -> None:
+    telescope = make_telescope(stack_seconds=60.0)
+    begun(home, telescope)
+    assert is_due(home)
+    waits = []
+    for _ in range(3):
+        with pytest.raises(TypeError):
+            with_a_fault(home).stack()
+        block = home.block()
+        assert block.state == BlockState.STACKING
+        assert "a fault in Skyrelay, see the stacker's log: TypeError" in block.reason
+        assert block.next_attempt_at is not None
+        waits.append(block.next_attempt_at - utc_now())
+        assert not is_due(home)
+    assert sorted(waits) == waits
+    assert waits[-1] > 2 * waits[0] > timedelta(minutes=2)
+    assert home.block().needs_you
+    assert home.telescope().lease_until is None
+    home.let_retries_come_due()
+    assert is_due(home)
+    let_it_end(telescope)
+    block = home.stack()
+    assert (block.state, block.needs_you, block.next_attempt_at) == (BlockState.STACKED, False, None)

@@ -58,7 +58,15 @@ def book_stack(
         link_frames_to_stack(session, block, files_given(block), stack.id, utc_now())
         reason = f"{output.name.frames} of {len(files_given(block))} frames are in the stack"
         move_block(
-            session, block, BlockState.STACKED, now=utc_now(), actor=ACTOR, reason=reason, percent=100.0
+            session,
+            block,
+            BlockState.STACKED,
+            now=utc_now(),
+            actor=ACTOR,
+            reason=reason,
+            percent=100.0,
+            next_attempt_at=None,
+            needs_you=False,
         )
         if workshop.settings.crowdsky.enabled and block.minutes == BLOCK_MINUTES:
             _owe_to_crowdsky(session, stack)

@@ -7,11 +7,13 @@ be told is recorded before it is told, so that whoever comes next knows what an 
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from skyrelay.domain.light_frame import target_of_folder
@@ -53,6 +55,8 @@ _AWAY = timedelta(hours=1)  # how long a worker may be away before its clock is 
 _A_START = timedelta(seconds=20)  # what must be left of the lease to clear, configure and start
 _A_STOP = timedelta(seconds=10)
 _RETRY_AFTER = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 240))
+_TO_BE_DONE = frozenset({BlockState.READY, BlockState.STACKING})
+_FAULTS_ENDURED = 3  # of our own, on one block, before a person is asked
 # These speak of the telescope, not of the block: its run is looked for when the telescope answers again.
 _NO_TELESCOPE = (Unreachable, KeyMissing, KeyRefused, NotATelescope)
 
@@ -70,7 +74,7 @@ def stack_block(workshop: Workshop, block_id: int) -> None:
     with workshop.store.read() as session:
         block = session.get(Block, block_id)
         row = session.get(Telescope, block.telescope_id) if block else None
-    if block is None or block.state not in {BlockState.READY, BlockState.STACKING}:
+    if block is None or block.state not in _TO_BE_DONE:
         return
     if row is None or row.host is None:
         return
@@ -96,6 +100,12 @@ def _drive(workshop: Workshop, block_id: int, row: Telescope, lease: HeldLease) 
         _log.warning("the stack cannot be seen to now", problem=str(error))
         _note_trouble(workshop, block_id, error)
         return False
+    except OperationalError:  # the database is away: that is not the block's, nor can it be written there
+        raise
+    except Exception as error:  # a bug is shown on its block, not met again at every tick
+        with suppress(LeaseLost):
+            _note_fault(workshop, block_id, lease, error)
+        raise
     return True
 
 
@@ -108,6 +118,21 @@ def _note_trouble(workshop: Workshop, block_id: int, error: SkyrelayError) -> No
         telescope.next_look_at = now + timedelta(seconds=workshop.settings.scheduler.reconcile_s)
         if not record_failure(telescope, error, now):
             block.reason = str(error)
+
+
+def _note_fault(workshop: Workshop, block_id: int, lease: HeldLease, error: Exception) -> None:
+    """Say that we failed, wait longer each time, and ask a person after some; the block stays where it is."""
+    now = utc_now()
+    with workshop.store.write() as session:
+        lease.check_write(session)
+        block = session.get_one(Block, block_id)
+        if block.state not in _TO_BE_DONE:
+            return
+        block.attempts += 1
+        block.reason = f"a fault in Skyrelay, see the stacker's log: {type(error).__name__}: {error}"
+        block.next_attempt_at = next_attempt(min(block.attempts, len(_RETRY_AFTER)), now)
+        block.needs_you = block.attempts > _FAULTS_ENDURED
+        block.updated_at = now
 
 
 class _Drive:
@@ -256,6 +281,7 @@ class _Drive:
             intent=intent,
             attempts=block.attempts + 1,
             next_attempt_at=None,
+            needs_you=False,
             started_at=now,
             percent=0.0,
         )
@@ -421,6 +447,7 @@ class _Drive:
                     actor=ACTOR,
                     reason=reason,
                     next_attempt_at=later,
+                    needs_you=False,
                     attempts=attempts,
                     percent=None,
                 )

@@ -59,6 +59,8 @@ def due_work(
 
 def _may_go_on(telescope: Telescope, block: Block, stacking: StackingSettings, now: datetime) -> bool:
     """Tell whether a block can be worked on: begun, or taken up again where it was left."""
+    if block.next_attempt_at is not None and block.next_attempt_at > now:
+        return False
     if block.state == BlockState.STACKING:  # looked for once the telescope answers again
         return telescope.state in _ANSWERS
     return why_not_now(telescope, stacking, now) is None
