@@ -1,6 +1,11 @@
 """Fixtures for all tests."""
 
+from hypothesis import settings
+
 from support.database import store
 from support.redis_server import redis_server
+
+settings.register_profile("skyrelay", deadline=None)  # how long an example takes says nothing of a rule
+settings.load_profile("skyrelay")
 
 __all__ = ["redis_server", "store"]

@@ -13,6 +13,8 @@ from typing import Self
 
 import yaml
 
+STOPS_WITHIN_S = 15.0  # a service takes under two seconds; a loaded machine gets time to say so
+
 
 class ServiceProcess:
     """Runs ``python -m skyrelay.service NAME --config FILE``; a context that kills what is left of it.

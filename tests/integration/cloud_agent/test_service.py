@@ -17,7 +17,7 @@ from redis import Redis
 from skyrelay.queue.beats import read_beats
 from skyrelay.queue.connection import connect_redis
 from support.redis_server import RedisServer
-from support.service_process import ServiceProcess
+from support.service_process import STOPS_WITHIN_S, ServiceProcess
 from support.small_cloud import Answer, SmallCloud
 from support.waiting import eventually
 
@@ -72,7 +72,7 @@ def test_with_nothing_to_do_it_idles_and_says_so(node: Node, settings: dict[str,
     with node.agent(**settings) as agent:
         eventually(lambda: node.state() == state)
         agent.tell(signal.SIGTERM)
-        assert agent.wait(2) == 0
+        assert agent.wait(STOPS_WITHIN_S) == 0
     assert node.cloud.calls == []
 
 
@@ -117,7 +117,7 @@ def test_refused_credentials_end_the_heartbeats_until_there_are_others(node: Nod
         eventually(lambda: read_beats(node.redis)["cloud-agent"].at > later)
         assert (node.cloud.beats(), node.state()) == (before, "credentials refused")
         agent.tell(signal.SIGTERM)
-        assert agent.wait(2) == 0
+        assert agent.wait(STOPS_WITHIN_S) == 0
     assert node.cloud.registrations() == 1
 
 
@@ -171,7 +171,7 @@ def test_a_cloud_that_never_answers_holds_up_nothing(node: Node) -> None:
         eventually(lambda: node.cloud.calls)
         eventually(lambda: node.state() == "starting")
         agent.tell(signal.SIGTERM)
-        assert agent.wait(2) == 0
+        assert agent.wait(STOPS_WITHIN_S) == 0
     release.set()
 
 

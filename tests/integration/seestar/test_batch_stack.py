@@ -61,7 +61,7 @@ def test_an_event_ends_the_wait_long_before_the_next_poll(
     client.start_stack(FOLDER, frames)
     began = time.monotonic()
     assert client.wait_for_stack(Deadline.after(SOON)).ended
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < 10.0  # and not the 15 s that a reply is waited for
 
 
 def test_a_run_of_the_same_files_is_adopted(simulate: Any, connect: Any, frames: list[str]) -> None:

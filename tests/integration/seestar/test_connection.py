@@ -139,7 +139,7 @@ def test_a_silent_telescope_costs_no_more_than_the_time_given() -> None:
         began = time.monotonic()
         with pytest.raises(NoAnswer):
             connection.read("get_disk_volume")
-        assert time.monotonic() - began < 2.0
+        assert time.monotonic() - began < 10.0
         assert telescope.asked("get_disk_volume") == 1
 
 

@@ -153,7 +153,7 @@ def test_stop_forgets_what_waits(tmp_path: Path, heard: Heard) -> None:
     write_fits(tmp_path / "a.fit")
     began = time.monotonic()
     watcher.stop()
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10
     assert heard == []
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from skyrelay.queue.events import FrameEvent
 from support.fits_files import fits_bytes, write_fits
-from support.service_process import ServiceProcess
+from support.service_process import STOPS_WITHIN_S, ServiceProcess
 from support.waiting import eventually
 
 from .conftest import Home
@@ -272,7 +272,7 @@ def test_the_beat_says_what_goes_on(home: Home) -> None:
             "spooled": 0,
         }
         watcher.tell(signal.SIGINT)
-        assert watcher.wait(2) == 0
+        assert watcher.wait(STOPS_WITHIN_S) == 0
 
 
 @pytest.mark.parametrize(
@@ -289,7 +289,7 @@ def test_with_nothing_to_do_it_idles_and_says_so(home: Home, setup: str, enabled
     with ServiceProcess("watcher", home.folder, settings) as watcher:
         eventually(lambda: home.detail().get("state") == state)
         watcher.tell(signal.SIGTERM)
-        assert watcher.wait(2) == 0
+        assert watcher.wait(STOPS_WITHIN_S) == 0
     assert home.events() == []
 
 
@@ -307,7 +307,7 @@ def test_it_stops_within_two_seconds_while_redis_hangs(home: Home) -> None:
         write_many(home.photos, 10)
         eventually(lambda: spooled(home) == 10)
         watcher.tell(signal.SIGTERM)
-        assert watcher.wait(2) == 0
+        assert watcher.wait(STOPS_WITHIN_S) == 0
 
 
 def test_the_real_frames(home: Home, real_frames: list[Path]) -> None:
