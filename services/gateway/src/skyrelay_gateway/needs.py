@@ -24,7 +24,7 @@ _WAITING_BLOCKS = frozenset({BlockState.COLLECTING, BlockState.READY, BlockState
 _MEETING = timedelta(hours=1)
 _HELD_REMEDIES = {
     FrameState.UNREADABLE: "Copy them again from the telescope: they are read again once they change.",
-    FrameState.CLOCK_WRONG: "Set the clock right; they are held until their times can be trusted.",
+    FrameState.CLOCK_WRONG: "Set the clock right. These frames stay held: their times cannot be trusted.",
     FrameState.NOT_ON_TELESCOPE: "A telescope stacks only what lies on it: put them back, or let them be.",
 }
 
