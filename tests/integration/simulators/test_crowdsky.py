@@ -18,6 +18,7 @@ from astropy.io import fits
 
 from skyrelay_simulators.crowdsky import Fault, SimulatedCrowdSky
 from support.fits_files import fits_bytes
+from support.left_out import left_out
 from support.waiting import eventually
 
 AUTH = ("alice", "s3cret")
@@ -35,7 +36,7 @@ def server(tmp_path: Path) -> Iterator[SimulatedCrowdSky]:
 def real_frame() -> bytes:
     """The first of the night's frames of M 94."""
     if not REAL_FRAMES.is_dir():
-        pytest.skip("needs the real frames of M 94, not here")
+        left_out("the real sub-frames of M 94 are not beside this checkout")
     return min(REAL_FRAMES.glob("*.fit")).read_bytes()
 
 

@@ -13,6 +13,7 @@ from skyrelay_simulators.night import NightPlayer, find_real_frames, replay_nigh
 from skyrelay_simulators.site import replay_site
 from skyrelay_simulators.telescope import SimulatedTelescope, TelescopeSpec
 from skyrelay_simulators.telescope.stacking import StarProfiles
+from support.left_out import left_out
 from support.raw_seestar_client import RawSeestarClient
 from support.waiting import eventually
 
@@ -26,7 +27,7 @@ _SUB = "MyWorks/M 94_sub"
 def m94() -> Path:
     """The folder of the real frames."""
     if not _FRAMES.is_dir():
-        pytest.skip("needs the real frames of M 94, not here")
+        left_out("the real sub-frames of M 94 are not beside this checkout")
     return _FRAMES
 
 

@@ -19,6 +19,7 @@ from smbprotocol.exceptions import SMBOSError
 
 from skyrelay_simulators.telescope import SimulatedTelescope, SmbBackend
 from skyrelay_simulators.telescope.smb_server import find_smbd
+from support.left_out import left_out
 from support.waiting import eventually
 
 from .conftest import MakeTelescope
@@ -28,7 +29,7 @@ from .conftest import MakeTelescope
 def backend(request: pytest.FixtureRequest) -> SmbBackend:
     """Each server in turn."""
     if request.param is SmbBackend.SMBD and find_smbd() is None:
-        pytest.skip("needs smbd, not installed here")
+        left_out("smbd is not installed: install the package samba")
     return SmbBackend(request.param)
 
 

@@ -52,7 +52,7 @@ def _register(app: Celery, name: TaskName, model: type[M], work: Callable[[M], N
         with bound_contextvars(service=ACTOR, task=name.value):
             try:
                 work(message)
-            except Exception:
+            except Exception:  # whatever it is: said with its ids here, then raised for Flower to show
                 _log.exception("the task failed", message=message.model_dump())
                 raise
 
