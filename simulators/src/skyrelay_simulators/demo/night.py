@@ -166,7 +166,8 @@ class _Night:
             raise DemoFailed(f"delivered by the receipts: {delivered}; kept by the server: {kept}")
         self.console.print(
             f"[bold green]Nothing missing, nothing twice:[/] {written} frames written by the telescopes, "
-            f"{len(kept)} stacks kept by the server. The network's cloud hears from this node."
+            f"{len(kept)} {'stack' if len(kept) == 1 else 'stacks'} kept by the server. "
+            "The network's cloud hears from this node."
         )
 
     def stay(self) -> None:
