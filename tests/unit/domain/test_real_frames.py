@@ -14,6 +14,7 @@ from skyrelay.domain.light_frame import LightFrameName
 from skyrelay.domain.night import night_of
 from skyrelay.domain.utc_offset import exposure_start, measure_utc_offset
 from skyrelay.fits_header import date_obs, read_header
+from support.left_out import left_out
 
 _FOLDER = Path(__file__).parents[3] / "../shared/data/seestar-m94"
 _OFFSET = timedelta(hours=-4)
@@ -30,7 +31,7 @@ class RealFrame:
 @pytest.fixture
 def frames() -> list[RealFrame]:
     if not _FOLDER.is_dir():
-        pytest.skip("needs the real frames of M 94 beside the checkout, not here")
+        left_out("needs the real frames of M 94 beside the checkout, not here")
     return [read_frame(path) for path in sorted(_FOLDER.glob("*.fit"))]
 
 

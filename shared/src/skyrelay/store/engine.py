@@ -7,6 +7,7 @@ other instead of failing half way; `Store.read` never blocks a writer.
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from skyrelay.errors import ConfigurationError
 from skyrelay.mounts import MOUNTINFO, file_system_of, is_network_file_system
 
 _BUSY_TIMEOUT_MS = 30_000  # longer than any of our own transactions by three orders of magnitude
+_LOCKED_PAUSE_S = 0.02
 _WRITES = "skyrelay_writes"
 _WRITERS_LOCK = 0x736B7972656C6179  # "skyrelay": any number that nobody else uses in this database
 
@@ -108,8 +110,23 @@ def _check_place(file: Path, mountinfo: Path) -> None:
 def _set_up_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves, see _begin_sqlite
     busy = f"busy_timeout = {_BUSY_TIMEOUT_MS}"
-    for pragma in (busy, "journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+    for pragma in (busy, "synchronous = FULL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}").close()
+    _switch_to_wal(connection)
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    """Turn the write-ahead log on, once for all; SQLite's busy time-out does not cover this step."""
+    deadline = time.monotonic() + _BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL").close()
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(_LOCKED_PAUSE_S)
+        else:
+            return
 
 
 def _begin_postgresql(connection: Connection) -> None:
