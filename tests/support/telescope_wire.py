@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 Answer = Callable[[dict[str, Any]], bytes | None]
 
 
-class _Listener:
+class _Listener(ABC):
     """Accepts connections on a free port of this machine, each in a thread of its own."""
 
     def __init__(self) -> None:
@@ -41,9 +42,9 @@ class _Listener:
             self.serve(client)
         _hang_up(client)
 
+    @abstractmethod
     def serve(self, client: socket.socket) -> None:
         """Talk with one client until it is done with."""
-        raise NotImplementedError
 
     def drop(self) -> None:
         """Drop all connections."""

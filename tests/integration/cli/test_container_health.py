@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from urllib.parse import urlsplit
 
+import pytest
 from pydantic import SecretStr
 
 from skyrelay.health import why_unhealthy
@@ -11,6 +13,8 @@ from skyrelay.queue.beats import STALE_AFTER, beat
 from skyrelay.queue.connection import connect_redis
 from skyrelay.service import utc_now
 from skyrelay.settings import GatewaySettings, Settings
+from skyrelay.store.engine import Store
+from support.gateway import running_gateway
 from support.ports import free_port
 from support.redis_server import RedisServer
 
@@ -46,3 +50,15 @@ def test_without_redis_nobody_is_healthy(redis_server: RedisServer) -> None:
 def test_the_gateway_is_asked_over_its_own_port(redis_server: RedisServer) -> None:
     problem = why_unhealthy("gateway", settings(redis_server, free_port()))
     assert "the gateway does not answer" in (problem or "")
+
+
+def test_the_environments_proxy_does_not_come_between(
+    store: Store, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Docker hands the proxies of its own configuration to every container.
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with running_gateway(store, redis_server.url) as gateway:
+        port = urlsplit(gateway.address).port or 0
+        assert why_unhealthy("gateway", settings(redis_server, port)) is None
