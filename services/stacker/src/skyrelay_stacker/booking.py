@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from skyrelay.crowdsky.claiming import candidates, free_name, has_filter, name_stack, position_of
 from skyrelay.domain.block import BLOCK_MINUTES
 from skyrelay.domain.light_frame import target_of_folder
 from skyrelay.domain.stack_name import DsoStackedName
@@ -22,7 +23,6 @@ from skyrelay.store.holding import HeldLease
 from skyrelay.store.tables import Block, Delivery, Frame, Stack
 from skyrelay.store.tables.destinations import CROWDSKY
 from skyrelay.store.transitions import StaleState, move_block
-from skyrelay_stacker.claiming import candidates, free_name, has_filter, name_stack, position_of
 from skyrelay_stacker.planning import key_of
 from skyrelay_stacker.recording import ACTOR, link_frames_to_stack
 from skyrelay_stacker.workshop import Workshop

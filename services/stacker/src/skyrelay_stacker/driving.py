@@ -32,6 +32,7 @@ from skyrelay.seestar.errors import (
     StackingAlready,
     Unreachable,
 )
+from skyrelay.seestar.glancing import Glances
 from skyrelay.seestar.stack_run import StackRun, StackSetting, StackState
 from skyrelay.seestar.telescope import Telescope as Seestar
 from skyrelay.service import utc_now
@@ -41,7 +42,6 @@ from skyrelay.store.tables import Block, Frame, Telescope
 from skyrelay.store.transitions import StaleState, move_block
 from skyrelay_stacker.booking import book_stack, files_given, find_output, has_held_frames, outputs_before
 from skyrelay_stacker.clocks import record_clock
-from skyrelay_stacker.glancing import Glances
 from skyrelay_stacker.looking import address_of, record_failure, record_status, record_stranger, with_clock
 from skyrelay_stacker.planning import has_unseen_frames
 from skyrelay_stacker.reconciling import reconcile_telescope, why_not_now
