@@ -10,6 +10,7 @@ from urllib.parse import quote
 import typer
 from rich.console import Console
 
+from skyrelay.cli.stacking_commands import add_stacking_commands
 from skyrelay.cli.status_text import status_tables
 from skyrelay.cli.supervisor import Supervisor
 from skyrelay.gateway_client import ask_gateway, newest_night
@@ -23,6 +24,7 @@ from skyrelay.version import __version__
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 config_app = typer.Typer(no_args_is_help=True, help="Look at the configuration.")
 app.add_typer(config_app, name="config")
+add_stacking_commands(app)
 
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="The YAML file; else $SKYRELAY_CONFIG.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="For machines.")]
