@@ -53,7 +53,8 @@ class Finding:
     row
         Its row; `None` when no row is surely it.
     may_be
-        The first row that says too little to tell that it is another's; `None` when there is none.
+        A row that says too little to tell that it is another's, the one that agrees best; `None` when
+        there is none.
     """
 
     row: ServerStack | None = None
@@ -78,9 +79,30 @@ def find_ours(rows: Iterable[ServerStack], identity: StackIdentity) -> Finding:
         )
         if verdict:
             return Finding(row)
-        if may_be is None and verdict is None and _may_be(row, identity):
+        if (
+            verdict is None
+            and _may_be(row, identity)
+            and (may_be is None or agrees_but_for_end(row, identity))
+        ):
             may_be = row
     return Finding(None, may_be)
+
+
+def agrees_but_for_end(row: ServerStack, identity: StackIdentity) -> bool:
+    """Tell whether telescope, filter, start and total exposure all agree, whatever is known of the end.
+
+    A telescope exposes one frame at a time: of one telescope and filter no two stacks begin with the same
+    frame unless the one is a part of the other, and then their total exposures differ.
+    """
+    ours, theirs = identity.total_exptime_s, row.total_exptime_s
+    return (
+        _same_telescope(row.telescope_id, identity.telescope_serial) is True
+        and _same_filter(row.filter_name, identity.filter_name) is True
+        and _same_time(row.date_obs_start, identity.first_start_at) is True
+        and ours is not None
+        and theirs is not None
+        and abs(ours - theirs) <= _SAME_EXPTIME_S
+    )
 
 
 def _may_be(row: ServerStack, identity: StackIdentity) -> bool:
