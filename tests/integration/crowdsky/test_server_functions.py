@@ -51,13 +51,17 @@ def stack(tmp_path: Path) -> Path:
         (server.list_stacks, "(object_name=None)"),
         (
             server.upload_stack,
-            "(fits_path, thumbnail=None, n_frames_input=None, n_frames_aligned=None, "
-            + "date_obs_start=None, date_obs_end=None, scrub_location=None)",
+            (
+                "(fits_path, thumbnail=None, n_frames_input=None, n_frames_aligned=None, "
+                "date_obs_start=None, date_obs_end=None, scrub_location=None)"
+            ),
         ),
         (
             server.upload_all_stacks,
-            "(target=None, local_dir=None, dest='.', skip_existing=True, dry_run=False, *, ips=None, "
-            + "scrub_location=None)",
+            (
+                "(target=None, local_dir=None, dest='.', skip_existing=True, dry_run=False, *, ips=None, "
+                "scrub_location=None)"
+            ),
         ),
         (server.download_stack, "(chunk_keys, dest='.')"),
         (server.raw_start_session, "()"),

@@ -178,7 +178,7 @@ class BulkUpload:
         if facts is None:
             return Entry(candidate, Outcome.FAILED, candidate.problem)
         if candidate.same_as:
-            return Entry(candidate, Outcome.THERE, f"it is the same file as {candidate.same_as}")
+            return Entry(candidate, Outcome.THERE, f"it is the same stack as {candidate.same_as}")
         if self.skip_existing and (known := self._known(candidate, facts, rows)) is not None:
             return known
         return Entry(candidate, Outcome.TO_SEND)

@@ -51,6 +51,7 @@ def stack_facts(name: str, header: FitsHeader, size_bytes: int) -> StackFacts:
         total_exptime_s=exptime_s,
     )
     cards = [f"{keyword}={header.cards.get(keyword, '')}" for keyword in _TELLING]
+    cards += [] if start else [f"name={name}"]  # the time is what tells it: without it, nothing is the same
     return StackFacts(
         name=name,
         size_bytes=size_bytes,

@@ -93,7 +93,7 @@ class LocalStacks:
         root = self._folder.resolve(strict=True)
         if not root.is_dir():
             raise NotADirectoryError(f"{self._folder} is no folder")
-        seen: dict[tuple[int, int], str] = {}
+        seen: dict[str, str] = {}
         return [self._candidate(path, root, seen) for path in _walk(root)]
 
     def fetch(self, candidate: Candidate) -> Path:
@@ -102,7 +102,7 @@ class LocalStacks:
             raise ValueError(f"{candidate.name} lies nowhere on this machine")
         return candidate.path
 
-    def _candidate(self, path: Path, root: Path, seen: dict[tuple[int, int], str]) -> Candidate:
+    def _candidate(self, path: Path, root: Path, seen: dict[str, str]) -> Candidate:
         folder = path.parent.relative_to(root).as_posix()
         try:
             return self._read(path, folder, root, seen)
@@ -111,17 +111,21 @@ class LocalStacks:
         except SkyrelayError as error:
             return Candidate(path.name, folder, problem=str(error))
 
-    def _read(self, path: Path, folder: str, root: Path, seen: dict[tuple[int, int], str]) -> Candidate:
-        if path.is_symlink() and not path.resolve().is_relative_to(root):
+    def _read(self, path: Path, folder: str, root: Path, seen: dict[str, str]) -> Candidate:
+        if path.is_symlink() and _leads_out(path, root):
             return Candidate(path.name, folder, problem=f"it is a link that leads out of {self._folder}")
         if not stat.S_ISREG(path.stat().st_mode):
             return Candidate(path.name, folder, problem="it is no file, or a folder that cannot be read")
         with path.open("rb") as file:
-            of_file = os.fstat(file.fileno())
-            first = seen.setdefault((of_file.st_dev, of_file.st_ino), path.name)
-            header = read_header(file.read)
-        facts = _whole(path.name, header, of_file.st_size)
-        return Candidate(path.name, folder, facts, same_as="" if first is path.name else first, path=path)
+            facts = _whole(path.name, read_header(file.read), os.fstat(file.fileno()).st_size)
+        same_as = seen.get(facts.fingerprint, "")
+        seen.setdefault(facts.fingerprint, path.name)
+        return Candidate(path.name, folder, facts, same_as=same_as, path=path)
+
+
+def _leads_out(link: Path, root: Path) -> bool:
+    # pathlib's own raises RuntimeError for a link to itself, which then cannot be opened
+    return not Path(os.path.realpath(link)).is_relative_to(root)
 
 
 def _walk(root: Path) -> Iterator[Path]:
@@ -133,7 +137,7 @@ def _walk(root: Path) -> Iterator[Path]:
         here = Path(folder)
         found += [here / name for name in files if is_stack_name(name)]
         links = [here / name for name in folders if (here / name).is_symlink()]
-        found += [link for link in links if not link.resolve().is_relative_to(root)]
+        found += [link for link in links if _leads_out(link, root)]
         found += [here / name for name in folders if is_stack_name(name)]
     return iter(sorted({*found, *unreadable}))
 
