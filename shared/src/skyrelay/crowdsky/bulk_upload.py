@@ -209,9 +209,8 @@ class BulkUpload:
             return Entry(candidate, Outcome.ACCEPTED, f"the server took it on {when}; it is listed later")
         if is_late:
             return None
-        reason = (
-            f"its answer was lost on {when}: it is sent again if it is not listed within {self.listed_by}"
-        )
+        hours = self.listed_by / timedelta(hours=1)
+        reason = f"its answer was lost on {when}: it is sent again if it is not listed within {hours:g} h"
         return Entry(candidate, Outcome.UNSURE, reason)
 
     def _try(self, source: StackSource, candidate: Candidate) -> tuple[Entry, SkyrelayError | None]:
