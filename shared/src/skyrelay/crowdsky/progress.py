@@ -13,7 +13,7 @@ from skyrelay.crowdsky import body
 
 
 class TransferBars:
-    """The bars of a piece of work, drawn on stderr; use it as a context manager."""
+    """The bars of a piece of work, drawn on stderr from the first one on; use it as a context manager."""
 
     def __init__(self) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
@@ -22,7 +22,6 @@ class TransferBars:
         )
 
     def __enter__(self) -> TransferBars:
-        self._progress.start()
         return self
 
     def __exit__(
@@ -34,6 +33,7 @@ class TransferBars:
         """Give what shows the progress of one file; `None` where nobody sees it."""
         if self._progress.disable:
             return None
+        self._progress.start()
         task = self._progress.add_task(escape(name), total=None)
 
         def show(done: int, whole: int | None) -> None:

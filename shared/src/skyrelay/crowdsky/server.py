@@ -23,9 +23,8 @@ Examples
 from __future__ import annotations
 
 import errno
-import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,12 +33,9 @@ from typing import Any
 from skyrelay.crowdsky.bulk_upload import NOT_DONE, Outcome
 from skyrelay.crowdsky.progress import TransferBars
 from skyrelay.crowdsky.session import current_session
-from skyrelay.crowdsky.stack_sources import ALL, LocalStacks, StackSource
 from skyrelay.crowdsky.stacks import RawFrameUpload, StackUpload, instant
-from skyrelay.crowdsky.upload_runs import Reports, bulk_upload, run_uploads, telescope_sources
-from skyrelay.errors import ConfigurationError
-from skyrelay.seestar.telescope import Telescope, TelescopeAddress
-from skyrelay.settings import CrowdSkySettings, TelescopeSettings
+from skyrelay.crowdsky.upload_runs import FilePath, Reports, bulk_upload, open_sources, run_uploads
+from skyrelay.settings import CrowdSkySettings
 
 __all__ = [
     "download_stack",
@@ -52,8 +48,6 @@ __all__ = [
     "upload_all_stacks",
     "upload_stack",
 ]
-
-FilePath = str | os.PathLike[str]
 
 
 def set_credentials(username: str, password: str) -> None:
@@ -341,74 +335,12 @@ def upload_all_stacks(
     scrubs = _scrubs(scrub_location, settings.crowdsky)
     with ExitStack() as opened:
         bars = opened.enter_context(TransferBars())
+        sources = open_sources(opened, settings, target=target, local_dir=local_dir, dest=Path(dest), ips=ips)
         upload = bulk_upload(settings, bars, scrub_location=scrubs, skip_existing=skip_existing)
-        reports = run_uploads(upload, _sources(opened, target, local_dir, Path(dest), ips), dry_run=dry_run)
+        reports = run_uploads(upload, sources, dry_run=dry_run)
     _tell(reports)
     summaries: dict[str, Any] = {name: report.summary() for name, report in reports.items()}
     return next(iter(summaries.values())) if len(summaries) == 1 else summaries
-
-
-def _sources(
-    opened: ExitStack,
-    target: str | Iterable[str] | None,
-    local_dir: FilePath | None,
-    dest: Path,
-    ips: str | Iterable[str] | None,
-) -> Mapping[str, StackSource]:
-    if local_dir is not None:
-        return {str(local_dir): LocalStacks(Path(local_dir))}
-    telescopes = _telescopes(ips)
-    for telescope in telescopes.values():
-        opened.enter_context(telescope)
-    return telescope_sources(telescopes, target, dest)
-
-
-def _telescopes(ips: str | Iterable[str] | None) -> dict[str, Telescope]:
-    """Give telescopes by serial, or by name where the configuration has no serial.
-
-    Raises
-    ------
-    ConfigurationError
-        If none is configured, several are and none is named, or a name is of none.
-    """
-    configured = current_session().settings().telescopes
-    if ips is None or (isinstance(ips, str) and ips.casefold() == ALL):
-        if not configured or (ips is None and len(configured) > 1):
-            raise ConfigurationError(_which_telescope(configured))
-        chosen = list(configured)
-    else:
-        chosen = [_telescope(name, configured) for name in ([ips] if isinstance(ips, str) else ips)]
-    return {telescope.serial or telescope.name: _opened(telescope) for telescope in chosen}
-
-
-def _telescope(name: str, configured: Iterable[TelescopeSettings]) -> TelescopeSettings:
-    for telescope in configured:
-        if name in {telescope.name, telescope.serial, telescope.host}:
-            return telescope
-    if "." in name or ":" in name:  # an address need not be configured
-        return TelescopeSettings.model_construct(name=name, host=name)
-    raise ConfigurationError(f"no telescope is named {name!r}: {_which_telescope(configured)}")
-
-
-def _which_telescope(configured: Iterable[TelescopeSettings]) -> str:
-    names = ", ".join(telescope.name for telescope in configured)
-    if not names:
-        return "no telescope is configured: write it under telescopes:, or give its address as ips="
-    return f"say which telescope by ips=, or ips='all'; there are {names}"
-
-
-def _opened(settings: TelescopeSettings) -> Telescope:
-    return Telescope(
-        TelescopeAddress(
-            host=settings.host,
-            rpc_port=settings.rpc_port,
-            http_port=settings.http_port,
-            smb_port=settings.smb_port,
-            smb_share=settings.smb_share,
-            key_path=settings.key_path,
-            name=settings.name,
-        )
-    )
 
 
 def _scrubs(asked: int | None, crowdsky: CrowdSkySettings) -> bool:

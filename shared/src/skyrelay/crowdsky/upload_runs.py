@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,11 +15,12 @@ from skyrelay.crowdsky.errors import CrowdSkyError
 from skyrelay.crowdsky.progress import TransferBars
 from skyrelay.crowdsky.sent_ledger import SentLedger
 from skyrelay.crowdsky.session import client_of
-from skyrelay.crowdsky.stack_sources import ALL, Candidate, StackSource, TelescopeStacks
-from skyrelay.errors import SkyrelayError
-from skyrelay.seestar.telescope import Telescope
-from skyrelay.settings import Settings
+from skyrelay.crowdsky.stack_sources import ALL, Candidate, LocalStacks, StackSource, TelescopeStacks
+from skyrelay.errors import ConfigurationError, SkyrelayError
+from skyrelay.seestar.telescope import Telescope, TelescopeAddress
+from skyrelay.settings import Settings, TelescopeSettings
 
+FilePath = str | os.PathLike[str]
 Reports = Mapping[str, UploadReport]
 _MOST_AT_ONCE = 8  # telescopes of a home
 
@@ -44,15 +47,40 @@ def bulk_upload(
     )
 
 
-def telescope_sources(
-    telescopes: Mapping[str, Telescope], target: str | Iterable[str] | None, dest: Path
+def open_sources(
+    opened: ExitStack,
+    settings: Settings,
+    *,
+    target: str | Iterable[str] | None,
+    local_dir: FilePath | None,
+    dest: Path,
+    ips: str | Iterable[str] | None,
 ) -> dict[str, StackSource]:
-    """Name the places to look into on telescopes: of several, each has a folder of its own in ``dest``."""
+    """Name the places to look into: a folder, or telescopes.
+
+    Parameters
+    ----------
+    opened
+        Closes the telescopes in the end.
+    target, local_dir, dest, ips
+        As for `skyrelay.crowdsky.server.upload_all_stacks`. Of several telescopes each has a folder of
+        its own in ``dest``.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is not clear which telescopes are meant.
+    """
+    if local_dir is not None:
+        return {str(local_dir): LocalStacks(Path(local_dir))}
     is_all = target is None or (isinstance(target, str) and target.casefold() == ALL)
     targets = None if is_all or target is None else [target] if isinstance(target, str) else list(target)
+    telescopes = _telescopes(ips, settings.telescopes)
     return {
         name: TelescopeStacks(
-            telescope, targets, dest if len(telescopes) == 1 else dest / safe_component(name)
+            opened.enter_context(telescope),
+            targets,
+            dest if len(telescopes) == 1 else dest / safe_component(name),
         )
         for name, telescope in telescopes.items()
     }
@@ -105,3 +133,52 @@ def _each(sources: Mapping[str, StackSource], work: Callable[[str], UploadReport
         return {name: work(name) for name in sources}
     with ThreadPoolExecutor(min(len(sources), _MOST_AT_ONCE) or 1) as pool:
         return dict(zip(sources, pool.map(work, sources), strict=True))
+
+
+def _telescopes(
+    ips: str | Iterable[str] | None, configured: Sequence[TelescopeSettings]
+) -> dict[str, Telescope]:
+    """Give telescopes by serial, or by name where the configuration has no serial.
+
+    Raises
+    ------
+    ConfigurationError
+        If none is configured, several are and none is named, or a name is of none.
+    """
+    if ips is None or (isinstance(ips, str) and ips.casefold() == ALL):
+        if not configured or (ips is None and len(configured) > 1):
+            raise ConfigurationError(_which_telescope(configured))
+        chosen = list(configured)
+    else:
+        chosen = [_telescope(name, configured) for name in ([ips] if isinstance(ips, str) else ips)]
+    return {telescope.serial or telescope.name: _to_open(telescope) for telescope in chosen}
+
+
+def _telescope(name: str, configured: Sequence[TelescopeSettings]) -> TelescopeSettings:
+    for telescope in configured:
+        if name in {telescope.name, telescope.serial, telescope.host}:
+            return telescope
+    if "." in name or ":" in name:  # an address need not be configured
+        return TelescopeSettings.model_construct(name=name, host=name)
+    raise ConfigurationError(f"no telescope is named {name!r}: {_which_telescope(configured)}")
+
+
+def _which_telescope(configured: Sequence[TelescopeSettings]) -> str:
+    names = ", ".join(telescope.name for telescope in configured)
+    if not names:
+        return "no telescope is configured: write it under telescopes:, or give its address as ips="
+    return f"say which telescope by ips=, or ips='all'; there are {names}"
+
+
+def _to_open(settings: TelescopeSettings) -> Telescope:
+    return Telescope(
+        TelescopeAddress(
+            host=settings.host,
+            rpc_port=settings.rpc_port,
+            http_port=settings.http_port,
+            smb_port=settings.smb_port,
+            smb_share=settings.smb_share,
+            key_path=settings.key_path,
+            name=settings.name,
+        )
+    )
