@@ -84,7 +84,7 @@ class UploadReport:
 
     @property
     def complete(self) -> bool:
-        """Whether the server has, or surely has taken in, all of them."""
+        """Whether the server has, or surely has taken in, all of them but those that are to be sent."""
         return not any(entry.outcome in NOT_DONE for entry in self.entries)
 
     def of(self, *outcomes: Outcome) -> list[Entry]:

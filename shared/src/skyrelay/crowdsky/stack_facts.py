@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from skyrelay.crowdsky.matching import StackIdentity
-from skyrelay.domain.chunk import ChunkKey, chunk_of, healpix_pixel
+from skyrelay.crowdsky.server_key import server_chunk_key
 from skyrelay.domain.stack_name import CrowdSkyName, parse_stack_name
 from skyrelay.fits_header import FitsHeader, date_obs
 
@@ -47,7 +46,7 @@ def stack_facts(name: str, header: FitsHeader, size_bytes: int) -> StackFacts:
         filter_name=header.text("FILTER") or (parsed.filter if parsed else ""),
         first_start_at=start,
         last_end_at=None,
-        chunk_keys=frozenset(_keys(name, header, start)),
+        chunk_keys=frozenset(_keys(name, header)),
         total_exptime_s=exptime_s,
     )
     cards = [f"{keyword}={header.cards.get(keyword, '')}" for keyword in _TELLING]
@@ -61,20 +60,8 @@ def stack_facts(name: str, header: FitsHeader, size_bytes: int) -> StackFacts:
     )
 
 
-def _keys(name: str, header: FitsHeader, start: datetime | None) -> set[str]:
+def _keys(name: str, header: FitsHeader) -> set[str]:
     """Give the key in its name and the key that the server computes: they differ at a block's edge."""
     parsed = CrowdSkyName.parse(name)
-    keys = set() if parsed is None else {str(parsed.key)}
-    if start is not None:
-        keys.add(str(ChunkKey(chunk_of(start), _pixel(header))))
-    return keys
-
-
-def _pixel(header: FitsHeader) -> int | None:
-    ra_deg, dec_deg = header.number("RA"), header.number("DEC")
-    if ra_deg is None or dec_deg is None:
-        return None
-    try:
-        return healpix_pixel(ra_deg, dec_deg)
-    except ValueError:
-        return None
+    keys = {None if parsed is None else str(parsed.key), server_chunk_key(header)}
+    return {key for key in keys if key is not None}
