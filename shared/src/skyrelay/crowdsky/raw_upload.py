@@ -6,7 +6,7 @@ session is never stacked. So a session whose frame got no answer is left alone, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -93,7 +93,9 @@ class RawUpload:
             If the server's list cannot be had.
         """
         rows = self._list() if groups else []
-        return [self._decide(group, rows) for group in groups]
+        largest_first = sorted(groups, key=lambda group: -len(group.frames))
+        holders = {key: group for group in reversed(largest_first) for key in group.chunk_keys}
+        return [self._decide(group, rows, holders) for group in groups]
 
     def carry_out(self, plan: Sequence[RawEntry]) -> list[RawEntry]:
         """Send what is to be sent; a group that fails does not stop the others."""
@@ -102,23 +104,33 @@ class RawUpload:
     def _list(self) -> list[ServerStack]:
         return self.patience.call(self.client.list_stacks)
 
-    def _decide(self, group: RawGroup, rows: Sequence[ServerStack]) -> RawEntry:
+    def _decide(
+        self, group: RawGroup, rows: Sequence[ServerStack], holders: Mapping[str, RawGroup]
+    ) -> RawEntry:
+        """Judge a group; of those that share a chunk key the largest may go: one would delete the other."""
         held = [row for row in rows if row.chunk_key in group.chunk_keys]
-        if self.overwrite:
-            return RawEntry(group, Outcome.TO_SEND, _replaced(held))
+        other = next((holders[key] for key in group.chunk_keys if holders[key] is not group), None)
+        known = None if self.overwrite else self._known(group, rows)
+        if known is not None:
+            return known
+        if other is not None:
+            return _taken(group, f"its chunk goes to {other.title}: a chunk holds one stack of raw frames")
+        if held and not self.overwrite:
+            return _taken(group, f"the chunk holds {_named(held)}: --overwrite would delete that")
+        return RawEntry(group, Outcome.TO_SEND, f"deletes {_named(held)}" if held else "")
+
+    def _known(self, group: RawGroup, rows: Sequence[ServerStack]) -> RawEntry | None:
+        """Tell what is known of a group that the server has or may have; `None` for one it has not."""
         ours = find_ours(rows, group.identity).row
         if ours is not None:
             return RawEntry(group, Outcome.THERE, f"the server has it as stack {ours.id}")
         sent = self.ledger.find(group.fingerprint)
-        if sent is not None and self.clock() - sent.at <= self.listed_by:
-            when = f"{sent.at:%Y-%m-%d %H:%M} UTC"
-            if sent.accepted:
-                return RawEntry(group, Outcome.ACCEPTED, f"the server took it on {when}; it is listed later")
-            return RawEntry(group, Outcome.UNSURE, f"its answer was lost on {when}: look at the list later")
-        if held:
-            reason = f"the chunk holds {_named(held)}: --overwrite would delete that"
-            return RawEntry(group, Outcome.FAILED, reason, skipped=sorted(group.chunk_keys))
-        return RawEntry(group, Outcome.TO_SEND)
+        if sent is None or self.clock() - sent.at > self.listed_by:
+            return None
+        when = f"{sent.at:%Y-%m-%d %H:%M} UTC"
+        if sent.accepted:
+            return RawEntry(group, Outcome.ACCEPTED, f"the server took it on {when}; it is listed later")
+        return RawEntry(group, Outcome.UNSURE, f"its answer was lost on {when}: look at the list later")
 
     def _send(self, group: RawGroup) -> RawEntry:
         try:
@@ -201,5 +213,5 @@ def _named(rows: Sequence[ServerStack]) -> str:
     )
 
 
-def _replaced(rows: Sequence[ServerStack]) -> str:
-    return f"deletes {_named(rows)}" if rows else ""
+def _taken(group: RawGroup, reason: str) -> RawEntry:
+    return RawEntry(group, Outcome.FAILED, reason, skipped=sorted(group.chunk_keys))
