@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,11 @@ import yaml
 
 from skyrelay.crowdsky import server
 from skyrelay.errors import ConfigurationError, SkyrelayError
+from skyrelay.fits_header import date_obs, read_header
 from skyrelay_simulators.crowdsky import SimulatedCrowdSky
 from skyrelay_simulators.telescope import SimulatedTelescope, SmbBackend
 from support.fits_files import write_fits
-from support.telescopes import SERIAL, MakeTelescope, make_telescope, settings_of
+from support.telescopes import SERIAL, MakeTelescope, make_telescope, settings_of, sub_folder, take_frames
 
 __all__ = ["make_telescope"]
 
@@ -189,3 +191,31 @@ def test_it_is_said_which_telescopes_there_are(
         server.upload_all_stacks()
     with pytest.raises(ConfigurationError, match="no telescope is named 'cellar'"):
         server.upload_all_stacks(ips="cellar")
+
+
+def test_the_end_of_a_stack_is_told_by_the_raw_frames_that_are_still_there(
+    server_: SimulatedCrowdSky, make_telescope: MakeTelescope, configure: Configure, tmp_path: Path
+) -> None:
+    telescope = make_telescope(smb_backend=SmbBackend.AUTO)
+    starts = [start_of(sub_folder(telescope) / name) for name in take_frames(telescope, frames=170)]
+    edges = [datetime(2026, 2, 28, 3, minute, tzinfo=UTC) for minute in (15, 30)]
+    block = [start for start in starts if edges[0] <= start < edges[1]]
+    name = f"CrowdSky_{len(block) - 1}_M 81_10.0s_IRCUT_20260228.13_HP033810.fit"
+    (telescope.emmc.root / "MyWorks" / "M 81").mkdir(exist_ok=True)
+    stack = telescope.emmc.root / "MyWorks" / "M 81" / name
+    write_fits(stack, DATE_OBS=block[0].replace(tzinfo=None).isoformat())
+    configure(garden=telescope)
+
+    assert server.upload_all_stacks("M 81", dest=tmp_path / "kept")["uploaded"] == [name]
+
+    fields = server_.requests("upload_stack")[0].fields
+    assert datetime.fromisoformat(fields["date_obs_start"] + "Z") == block[0]
+    assert datetime.fromisoformat(fields["date_obs_end"] + "Z") == block[-1]
+    assert (fields["n_frames_input"], fields["n_frames_aligned"]) == (str(len(block)), str(len(block) - 1))
+
+
+def start_of(path: Path) -> datetime:
+    with path.open("rb") as file:
+        start = date_obs(read_header(file.read))
+    assert start is not None
+    return start

@@ -238,12 +238,14 @@ class BulkUpload:
         return Entry(candidate, Outcome.UPLOADED, receipt.status, receipt.chunk_key)
 
     def _upload(self, source: StackSource, candidate: Candidate, facts: StackFacts) -> StackUpload:
+        span = source.span(candidate)
         return StackUpload(
             source.fetch(candidate),
             candidate.name,
+            n_frames_input=span.frames_input if span else None,
             n_frames_aligned=facts.frames,
             date_obs_start=facts.identity.first_start_at,
-            date_obs_end=facts.identity.last_end_at,
+            date_obs_end=span.last_start_at if span else None,
             scrub_location=self.scrub_location,
         )
 

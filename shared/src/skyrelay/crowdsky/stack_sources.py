@@ -6,14 +6,17 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from skyrelay.arrivals import arriving_in, put_under_name, sha256_of
 from skyrelay.crowdsky.stack_facts import StackFacts, stack_facts
+from skyrelay.crowdsky.stack_span import StackSpan, find_span
 from skyrelay.domain.light_frame import SUB_FOLDER_SUFFIX
+from skyrelay.domain.stack_name import CrowdSkyName
 from skyrelay.errors import SkyrelayError, TransientError
-from skyrelay.fits_header import FitsHeader, promised_size, read_header
+from skyrelay.fits_header import FitsHeader, date_obs, promised_size, read_header
 from skyrelay.seestar.listing import RemoteFile
 from skyrelay.seestar.telescope import Telescope
 
@@ -59,6 +62,9 @@ class StackSource(Protocol):
     def fetch(self, candidate: Candidate) -> Path:
         """Bring a stack to this machine if it is not here."""
 
+    def span(self, candidate: Candidate) -> StackSpan | None:
+        """Tell the frames that a stack was made of; `None` where that is not known."""
+
     @property
     def folders_scanned(self) -> int:
         """How many folders were looked into."""
@@ -101,6 +107,10 @@ class LocalStacks:
         if candidate.path is None:
             raise ValueError(f"{candidate.name} lies nowhere on this machine")
         return candidate.path
+
+    def span(self, candidate: Candidate) -> StackSpan | None:  # noqa: ARG002 - the protocol's
+        """Give nothing: a file alone does not tell."""
+        return None
 
     def _candidate(self, path: Path, root: Path, seen: dict[str, str]) -> Candidate:
         folder = path.parent.relative_to(root).as_posix()
@@ -162,6 +172,7 @@ class TelescopeStacks:
         self._targets = None if targets is None else list(dict.fromkeys(targets))
         self._dest = dest
         self._sizes: dict[tuple[str, str], int | None] = {}
+        self._raw: dict[str, frozenset[str]] = {}
         self.folders_scanned = 0
 
     def find(self) -> list[Candidate]:
@@ -197,6 +208,30 @@ class TelescopeStacks:
                 return put_under_name(arrived, folder, name, sha256_of(arrived))
             except OSError as error:
                 raise TransientError(f"{folder} cannot be written: {error.strerror}") from error
+
+    def span(self, candidate: Candidate) -> StackSpan | None:
+        """Tell the frames of a stack by the target's folder of raw frames, if it still has them."""
+        name = CrowdSkyName.parse(candidate.name)
+        start = candidate.facts.identity.first_start_at if candidate.facts else None
+        if name is None or start is None:
+            return None
+        folder = candidate.folder + SUB_FOLDER_SUFFIX
+        return find_span(name, start, self._frames(folder), lambda frame: self._start(folder, frame))
+
+    def _frames(self, folder: str) -> frozenset[str]:
+        """Name the raw frames of a target that are known; an upload need not fail for not knowing them."""
+        if folder not in self._raw:
+            try:
+                self._raw[folder] = self._telescope.list_folder(folder, allow_rpc=False).names
+            except SkyrelayError:
+                self._raw[folder] = frozenset()
+        return self._raw[folder]
+
+    def _start(self, folder: str, frame: str) -> datetime | None:
+        try:
+            return date_obs(self._telescope.read_header(folder, frame))
+        except SkyrelayError:
+            return None
 
     def _folders(self) -> list[str]:
         if self._targets is not None:
