@@ -368,6 +368,49 @@ def test_what_was_taken_and_is_never_listed_needs_a_person(
         assert len(slow.uploads) == 1
 
 
+def test_what_was_taken_and_may_be_a_row_that_says_little_is_there(
+    server_: SimulatedCrowdSky, folder: Path
+) -> None:
+    write_fits(folder / NAME)
+    upload_all(folder)
+    body = f'[{{"id": 1, "chunk_key": "{KEY}", "telescope_id": null, "total_exptime": null}}]'
+    server_.show("my_stacks", Fault(mode="status", status=200, body=body))
+
+    source = LocalStacks(folder)
+    assert upload_all(folder)["skipped"] == [NAME]
+    (entry,) = a_run(server_, timedelta(days=2)).plan(source).entries
+    assert entry.outcome is Outcome.THERE
+
+
+def a_run(server_: SimulatedCrowdSky, later: timedelta, **options: Any) -> BulkUpload:
+    """Wire an upload with the memory of the public function, at a later time."""
+    return BulkUpload(
+        client=CrowdSkyClient(server_.base_url, "alice", "s3cret-päss"),
+        ledger=SentLedger(Path(os.environ["SKYRELAY_DATA_DIR"]), server_.base_url, "alice"),
+        scrub_location=True,
+        look_again=NO_DELAY,
+        listed_by=timedelta(hours=24),
+        clock=lambda: utc_now() + later,
+        **options,
+    )
+
+
+def test_what_a_person_broke_off_half_way_is_sent_by_the_next_run(
+    server_: SimulatedCrowdSky, folder: Path
+) -> None:
+    write_fits(folder / NAME, bytes(400_000), NAXIS1=500, NAXIS2=400)
+    source = LocalStacks(folder)
+
+    def break_off(_done: int, _whole: int | None) -> None:
+        raise KeyboardInterrupt
+
+    upload = a_run(server_, timedelta(), bar=lambda _: break_off)
+    with pytest.raises(KeyboardInterrupt):
+        upload.carry_out(source, upload.plan(source))
+
+    assert upload_all(folder)["uploaded"] == [NAME]
+
+
 @pytest.fixture
 def waited() -> list[float]:
     return []

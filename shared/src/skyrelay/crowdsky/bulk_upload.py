@@ -191,6 +191,9 @@ class BulkUpload:
             reason = f"the server has it as stack {listed.id}"
             return Entry(candidate, Outcome.THERE, reason, listed.chunk_key)
         sent = self.ledger.find(facts.fingerprint)
+        if sent is not None and sent.accepted and finding.may_be is not None:
+            reason = f"the server took it, and nothing speaks against its being stack {finding.may_be.id}"
+            return Entry(candidate, Outcome.THERE, reason, finding.may_be.chunk_key)
         if sent is not None and (before := self._sent_before(candidate, sent)) is not None:
             return before
         if finding.may_be is not None:
@@ -223,10 +226,14 @@ class BulkUpload:
         facts = candidate.facts
         if facts is None:
             raise ValueError(f"{candidate.name} cannot be sent")
-        upload = self._upload(source, candidate, facts)
+        upload, progress = self._upload(source, candidate, facts), _Watched(self.bar(candidate.name))
         self.ledger.begin(facts.fingerprint, self.clock())
         try:
-            receipt = self.patience.call(lambda: self.client.upload_stack(upload, self.bar(candidate.name)))
+            receipt = self.patience.call(lambda: self.client.upload_stack(upload, progress))
+        except KeyboardInterrupt:
+            if not progress.all_sent:
+                self.ledger.forget(facts.fingerprint)
+            raise
         except AmbiguousError as error:
             return self._look_for(candidate, facts, str(error))
         except SkyrelayError as error:
@@ -268,6 +275,19 @@ class BulkUpload:
     def _found(self, candidate: Candidate, facts: StackFacts, said: str) -> Entry:
         self.ledger.accept(facts.fingerprint, self.clock())
         return Entry(candidate, Outcome.UPLOADED, f"{said}; the server lists it")
+
+
+class _Watched:
+    """Knows whether the server may have the whole of what is being sent."""
+
+    def __init__(self, shown: Progress | None) -> None:
+        self._shown = shown
+        self.all_sent = False
+
+    def __call__(self, done: int, whole: int | None) -> None:
+        self.all_sent = done == whole
+        if self._shown is not None:
+            self._shown(done, whole)
 
 
 def _listed(finding: Finding, facts: StackFacts) -> ServerStack | None:
