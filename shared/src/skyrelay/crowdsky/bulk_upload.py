@@ -27,9 +27,11 @@ from skyrelay.crowdsky.errors import (
 from skyrelay.crowdsky.matching import Finding, agrees_but_for_end, find_ours
 from skyrelay.crowdsky.patience import Patience
 from skyrelay.crowdsky.sent_ledger import Sent, SentLedger
+from skyrelay.crowdsky.service_books import ServiceBooks
 from skyrelay.crowdsky.stack_facts import StackFacts
 from skyrelay.crowdsky.stack_sources import Candidate, StackSource
 from skyrelay.crowdsky.stacks import ServerStack, StackUpload
+from skyrelay.domain.states import DeliveryState
 from skyrelay.errors import AmbiguousError, SkyrelayError
 from skyrelay.service import utc_now
 
@@ -45,11 +47,13 @@ class Outcome(StrEnum):
     THERE = "there already"
     ACCEPTED = "accepted before"
     UNSURE = "may be there"
+    OWED = "left to the services"
     FAILED = "failed"
 
 
-SKIPPED = frozenset({Outcome.THERE, Outcome.ACCEPTED, Outcome.UNSURE})
-NOT_DONE = frozenset({Outcome.UNSURE, Outcome.FAILED})
+SKIPPED = frozenset({Outcome.THERE, Outcome.ACCEPTED, Outcome.UNSURE, Outcome.OWED})
+NOT_DONE = frozenset({Outcome.UNSURE, Outcome.OWED, Outcome.FAILED})
+_DELIVERED = frozenset({DeliveryState.ACCEPTED, DeliveryState.CONFIRMED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +120,8 @@ class BulkUpload:
     ----------
     client, ledger
         The account, and the memory of what was sent to it.
+    books
+        What the services owe or have delivered; `None`: nothing is known of services.
     scrub_location
         Whether the site's coordinates are removed first.
     skip_existing
@@ -132,6 +138,7 @@ class BulkUpload:
 
     client: CrowdSkyClient
     ledger: SentLedger
+    books: ServiceBooks | None = None
     scrub_location: bool
     skip_existing: bool = True
     look_again: timedelta
@@ -190,6 +197,8 @@ class BulkUpload:
         if listed is not None:
             reason = f"the server has it as stack {listed.id}"
             return Entry(candidate, Outcome.THERE, reason, listed.chunk_key)
+        if (owed := self._of_the_services(candidate, facts)) is not None:
+            return owed
         sent = self.ledger.find(facts.fingerprint)
         if sent is not None and sent.accepted and finding.may_be is not None:
             reason = f"the server took it, and nothing speaks against its being stack {finding.may_be.id}"
@@ -200,6 +209,14 @@ class BulkUpload:
             reason = f"the server says too little about stack {finding.may_be.id} to tell that it is another"
             return Entry(candidate, Outcome.UNSURE, reason, finding.may_be.chunk_key)
         return None
+
+    def _of_the_services(self, candidate: Candidate, facts: StackFacts) -> Entry | None:
+        state = self.books.delivery_of(facts.identity) if self.books else None
+        if state is None:
+            return None
+        if state in _DELIVERED:
+            return Entry(candidate, Outcome.ACCEPTED, f"the services delivered it ({state}); listed later")
+        return Entry(candidate, Outcome.OWED, f"the services have it in their outbox ({state})")
 
     def _sent_before(self, candidate: Candidate, sent: Sent) -> Entry | None:
         """Judge a stack that was sent and is not listed; `None` when it is to be sent again."""

@@ -293,8 +293,8 @@ def upload_all_stacks(
     does not tell its end, so that its total exposure stands in for it. Equal chunk keys prove nothing. It
     is skipped as well when the server says too little about one of its stacks to tell, or took it less
     than ``crowdsky.confirm_after_h`` ago and does not list it yet (what was sent is remembered in
-    ``data_dir``). When an answer is lost, the list is looked at, and once more after
-    ``crowdsky.confirm_s``, before it is called failed; it is not sent twice.
+    ``data_dir``), or when the services have it in their outbox. When an answer is lost, the list is looked
+    at, and once more after ``crowdsky.confirm_s``, before it is called failed; it is not sent twice.
 
     Parameters
     ----------

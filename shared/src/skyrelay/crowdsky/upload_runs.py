@@ -14,6 +14,7 @@ from skyrelay.crowdsky.bulk_upload import BulkUpload, Entry, Outcome, UploadRepo
 from skyrelay.crowdsky.errors import CrowdSkyError
 from skyrelay.crowdsky.progress import TransferBars
 from skyrelay.crowdsky.sent_ledger import SentLedger
+from skyrelay.crowdsky.service_books import ServiceBooks
 from skyrelay.crowdsky.session import client_of
 from skyrelay.crowdsky.stack_sources import ALL, Candidate, LocalStacks, StackSource, TelescopeStacks
 from skyrelay.errors import ConfigurationError, SkyrelayError
@@ -39,6 +40,7 @@ def bulk_upload(
     return BulkUpload(
         client=client_of(crowdsky),
         ledger=SentLedger(settings.data_dir, crowdsky.base_url, crowdsky.username),
+        books=ServiceBooks(settings.database),
         scrub_location=scrub_location,
         skip_existing=skip_existing,
         look_again=timedelta(seconds=crowdsky.confirm_s),
