@@ -281,6 +281,22 @@ def test_what_is_left_out_is_said_and_makes_the_exit_code_1(
     assert len(server.uploads) == 1
 
 
+def test_a_second_copy_is_said_and_does_no_harm_but_a_name_that_is_taken_does(
+    server: SimulatedCrowdSky, config: Path, frames: Path
+) -> None:
+    first = frames / "Light_M 94_0.fit"
+    (frames / "copy").mkdir()
+    (frames / "copy" / "again.fit").write_bytes(first.read_bytes())
+    write_fits(frames / "copy" / first.name, TOTALEXP=None, DATE_OBS="2025-03-27T01:20:44")
+
+    copied = skyrelay(config, "raw-upload", first, frames / "copy" / "again.fit", "--dry-run")
+    clashing = skyrelay(config, "raw-upload", first, frames / "copy" / first.name, "--dry-run")
+
+    assert (copied.returncode, clashing.returncode) == (0, 1)
+    assert "it is the same frame as" in copied.stdout
+    assert "has the same name: rename one of them" in clashing.stdout
+
+
 def test_an_empty_folder_is_nothing_that_was_sent(config: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
 

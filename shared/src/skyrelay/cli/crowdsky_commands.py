@@ -161,7 +161,7 @@ def raw_upload(
     else:
         _show(raw_table(entries, dry_run=dry_run), *left_out_table([*left_out, *_refused(entries)]))
     done = all(entry.done and (dry_run or entry.outcome is not Outcome.TO_SEND) for entry in entries)
-    raise typer.Exit(0 if entries and done and not unreadable else 1)
+    raise typer.Exit(0 if entries and done and all(each.is_copy for each in left_out) else 1)
 
 
 def _raw_sender(settings: Settings, bars: TransferBars, *, overwrite: bool) -> RawUpload:

@@ -103,10 +103,11 @@ class RawGroup:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A file that is not sent, and why."""
+    """A file that is not sent, and why; ``is_copy``: of one that is sent."""
 
     path: Path
     reason: str
+    is_copy: bool = False
 
 
 def find_raw_frames(paths: Iterable[Path]) -> tuple[list[RawFrame], list[LeftOut]]:
@@ -143,20 +144,23 @@ def group_raw_frames(frames: Iterable[RawFrame]) -> tuple[list[RawGroup], list[L
     for _, members in groupby(ordered, key=lambda frame: frame.kind):
         kept: list[RawFrame] = []
         for frame in members:
-            reason = _why_not(frame, kept)
-            if reason:
-                left_out.append(LeftOut(frame.path, reason))
+            obstacle = _obstacle(frame, kept)
+            if obstacle:
+                left_out.append(obstacle)
             else:
                 kept.append(frame)
         groups.append(RawGroup(kept))
     return groups, left_out
 
 
-def _why_not(frame: RawFrame, kept: Sequence[RawFrame]) -> str:
+def _obstacle(frame: RawFrame, kept: Sequence[RawFrame]) -> LeftOut | None:
     if kept and kept[-1].started_at == frame.started_at:
-        return f"it is the same frame as {kept[-1].path}"
-    twin = next((other for other in kept if other.path.name == frame.path.name), None)
-    return f"{twin.path} of the same session has the same name: rename one of them" if twin else ""
+        return LeftOut(frame.path, f"it is the same frame as {kept[-1].path}", is_copy=True)
+    for other in kept:
+        if other.path.name == frame.path.name:
+            reason = f"{other.path} of the same session has the same name: rename one of them"
+            return LeftOut(frame.path, reason)
+    return None
 
 
 def _files(paths: Iterable[Path]) -> Iterator[Path]:

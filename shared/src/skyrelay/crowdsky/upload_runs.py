@@ -77,7 +77,7 @@ def open_sources(
         return {str(local_dir): LocalStacks(Path(local_dir))}
     is_all = target is None or (isinstance(target, str) and target.casefold() == ALL)
     targets = None if is_all or target is None else [target] if isinstance(target, str) else list(target)
-    telescopes = _telescopes(ips, settings.telescopes)
+    telescopes = _telescopes(settings, ips)
     return {
         name: TelescopeStacks(
             opened.enter_context(telescope),
@@ -137,9 +137,7 @@ def _each(sources: Mapping[str, StackSource], work: Callable[[str], UploadReport
         return dict(zip(sources, pool.map(work, sources), strict=True))
 
 
-def _telescopes(
-    ips: str | Iterable[str] | None, configured: Sequence[TelescopeSettings]
-) -> dict[str, Telescope]:
+def _telescopes(settings: Settings, ips: str | Iterable[str] | None) -> dict[str, Telescope]:
     """Give telescopes by serial, or by name where the configuration has no serial.
 
     Raises
@@ -147,6 +145,7 @@ def _telescopes(
     ConfigurationError
         If none is configured, several are and none is named, or a name is of none.
     """
+    configured = settings.telescopes
     if ips is None or (isinstance(ips, str) and ips.casefold() == ALL):
         if not configured or (ips is None and len(configured) > 1):
             raise ConfigurationError(_which_telescope(configured))
