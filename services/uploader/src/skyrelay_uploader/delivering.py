@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from structlog.contextvars import bound_contextvars
 
 from skyrelay.crowdsky.client import CrowdSkyClient
+from skyrelay.crowdsky.matching import Finding, StackIdentity, find_ours
 from skyrelay.crowdsky.stacks import StackUpload
 from skyrelay.domain.states import DeliveryState
 from skyrelay.errors import SkyrelayError
@@ -28,7 +29,6 @@ from skyrelay_uploader import account
 from skyrelay_uploader.account import Admission
 from skyrelay_uploader.due import due_deliveries, is_to_deliver
 from skyrelay_uploader.leases import LEASE, renewing
-from skyrelay_uploader.listed import Finding, StackIdentity, find_ours
 from skyrelay_uploader.outcomes import has_waited_enough, outcome_of
 from skyrelay_uploader.settling import book_acceptance, book_failure, book_found, book_wait, give_up_unsure
 from skyrelay_uploader.workshop import ACTOR, Workshop

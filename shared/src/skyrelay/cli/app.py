@@ -10,6 +10,7 @@ from urllib.parse import quote
 import typer
 from rich.console import Console
 
+from skyrelay.cli.crowdsky_commands import add_crowdsky_commands
 from skyrelay.cli.stacking_commands import add_stacking_commands
 from skyrelay.cli.status_text import status_tables
 from skyrelay.cli.supervisor import Supervisor
@@ -95,3 +96,6 @@ def receipt(
     else:
         Console().print(render_receipt(Receipt.model_validate(answer)))
     raise typer.Exit(0 if answer["complete"] else 1)
+
+
+add_crowdsky_commands(app)

@@ -1,0 +1,81 @@
+"""What the services owe to CrowdSky, or have delivered: scripts and commands leave that to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import func, make_url, select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from skyrelay.crowdsky.matching import TOLERANCE, StackIdentity
+from skyrelay.domain.states import DeliveryState
+from skyrelay.errors import TransientError
+from skyrelay.store.engine import Store
+from skyrelay.store.tables import Block, Delivery, Stack, Telescope
+from skyrelay.store.tables.destinations import CROWDSKY
+
+_SAME_EXPTIME_S = 0.5
+
+
+class ServiceBooks:
+    """The deliveries in the configured database; empty where no service has ever run.
+
+    Parameters
+    ----------
+    database_url
+        SQLAlchemy URL.
+    """
+
+    def __init__(self, database_url: str) -> None:
+        self._url = database_url
+
+    def __repr__(self) -> str:
+        """Leave the address out: a password may stand in it."""
+        return "ServiceBooks()"
+
+    def delivery_of(self, identity: StackIdentity) -> DeliveryState | None:
+        """Tell how the services' delivery of a stack stands; `None` when they have none that lives.
+
+        Raises
+        ------
+        TransientError
+            If the database cannot be read: then it is not known what the services send.
+        """
+        start, total_s = identity.first_start_at, identity.total_exptime_s
+        if start is None or total_s is None or not self._exists():
+            return None
+        serial = identity.telescope_serial.rpartition("_")[2]
+        query = (
+            select(Delivery.state)
+            .join_from(Delivery, Stack, Stack.id == Delivery.stack_id)
+            .join(Block, Block.id == Stack.block_id)
+            .join(Telescope, Telescope.id == Stack.telescope_id)
+            .where(Delivery.destination == CROWDSKY, Delivery.state != DeliveryState.DEAD)
+            .where(Telescope.serial == serial, func.lower(Block.filter) == identity.filter_name.casefold())
+            .where(Stack.first_start_at.between(start - TOLERANCE, start + TOLERANCE))
+            .where(func.abs(Stack.exposure_total_s - total_s) <= _SAME_EXPTIME_S)
+        )
+        with self._session() as session:
+            state = session.scalar(query.limit(1))
+        return None if state is None else DeliveryState(state)
+
+    def _exists(self) -> bool:
+        url = make_url(self._url)
+        return url.get_backend_name() != "sqlite" or Path(url.database or "").exists()
+
+    @contextmanager
+    def _session(self) -> Iterator[Session]:
+        store = Store(self._url)
+        try:
+            with store.read() as session:
+                yield session
+        except SQLAlchemyError as error:
+            raise TransientError(
+                "the database cannot be read, so that it is not known what the services send "
+                f"({type(error).__name__}): is it running, and migrated by `skyrelay migrate`?"
+            ) from error
+        finally:
+            store.close()

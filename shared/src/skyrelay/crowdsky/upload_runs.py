@@ -1,0 +1,185 @@
+"""Upload runs over one place or several telescopes, as the public functions and the commands start them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from datetime import timedelta
+from pathlib import Path
+
+from skyrelay.arrivals import safe_component
+from skyrelay.crowdsky.bulk_upload import BulkUpload, Entry, Outcome, UploadReport
+from skyrelay.crowdsky.errors import CrowdSkyError
+from skyrelay.crowdsky.progress import TransferBars
+from skyrelay.crowdsky.sent_ledger import SentLedger
+from skyrelay.crowdsky.service_books import ServiceBooks
+from skyrelay.crowdsky.session import client_of
+from skyrelay.crowdsky.stack_sources import ALL, Candidate, LocalStacks, StackSource, TelescopeStacks
+from skyrelay.errors import ConfigurationError, SkyrelayError
+from skyrelay.seestar.telescope import Telescope, TelescopeAddress
+from skyrelay.settings import Settings, TelescopeSettings
+
+FilePath = str | os.PathLike[str]
+Reports = Mapping[str, UploadReport]
+_MOST_AT_ONCE = 8  # telescopes of a home
+
+
+def bulk_upload(
+    settings: Settings, bars: TransferBars, *, scrub_location: bool, skip_existing: bool
+) -> BulkUpload:
+    """Wire an upload as it is configured.
+
+    Raises
+    ------
+    ConfigurationError
+        If CrowdSky's address or the user name cannot be used.
+    """
+    crowdsky = settings.crowdsky
+    return BulkUpload(
+        client=client_of(crowdsky),
+        ledger=SentLedger(settings.data_dir, crowdsky.base_url, crowdsky.username),
+        books=ServiceBooks(settings.database),
+        scrub_location=scrub_location,
+        skip_existing=skip_existing,
+        look_again=timedelta(seconds=crowdsky.confirm_s),
+        listed_by=timedelta(hours=crowdsky.confirm_after_h),
+        bar=bars.bar,
+    )
+
+
+def open_sources(
+    opened: ExitStack,
+    settings: Settings,
+    *,
+    target: str | Iterable[str] | None,
+    local_dir: FilePath | None,
+    dest: Path,
+    ips: str | Iterable[str] | None,
+) -> dict[str, StackSource]:
+    """Name the places to look into: a folder, or telescopes.
+
+    Parameters
+    ----------
+    opened
+        Closes the telescopes in the end.
+    target, local_dir, dest, ips
+        As for `skyrelay.crowdsky.server.upload_all_stacks`. Of several telescopes each has a folder of
+        its own in ``dest``.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is not clear which telescopes are meant.
+    """
+    if local_dir is not None:
+        return {str(local_dir): LocalStacks(Path(local_dir))}
+    is_all = target is None or (isinstance(target, str) and target.casefold() == ALL)
+    targets = None if is_all or target is None else [target] if isinstance(target, str) else list(target)
+    telescopes = _telescopes(settings, ips)
+    return {
+        name: TelescopeStacks(
+            opened.enter_context(telescope),
+            targets,
+            dest if len(telescopes) == 1 else dest / safe_component(name),
+        )
+        for name, telescope in telescopes.items()
+    }
+
+
+def run_uploads(
+    upload: BulkUpload,
+    sources: Mapping[str, StackSource],
+    *,
+    dry_run: bool,
+    confirm: Callable[[Reports], bool] = lambda _: True,
+) -> Reports:
+    """Plan, and unless it is a dry run send; give what became of the stacks, by place.
+
+    Parameters
+    ----------
+    confirm
+        Asked with the plan before anything is sent; if it says no the plan is what comes back.
+
+    Raises
+    ------
+    CrowdSkyError
+        If the server's list cannot be had: then nothing was sent.
+    UploadRunning
+        If another process is uploading.
+    SkyrelayError, OSError
+        If the only place cannot be looked into.
+    """
+    if dry_run:
+        return _each(sources, lambda name: _plan(upload, sources, name))
+    with upload.ledger.alone():
+        plans = _each(sources, lambda name: _plan(upload, sources, name))
+        if not confirm(plans):
+            return plans
+        return _each(sources, lambda name: upload.carry_out(sources[name], plans[name]))
+
+
+def _plan(upload: BulkUpload, sources: Mapping[str, StackSource], name: str) -> UploadReport:
+    """Plan for one place; of several, one that cannot be looked into does not stop the others."""
+    try:
+        return upload.plan(sources[name])
+    except SkyrelayError as error:
+        if len(sources) == 1 or isinstance(error, CrowdSkyError):
+            raise
+        return UploadReport(0, [Entry(Candidate(name, name), Outcome.FAILED, str(error))])
+
+
+def _each(sources: Mapping[str, StackSource], work: Callable[[str], UploadReport]) -> Reports:
+    if len(sources) == 1:
+        return {name: work(name) for name in sources}
+    with ThreadPoolExecutor(min(len(sources), _MOST_AT_ONCE) or 1) as pool:
+        return dict(zip(sources, pool.map(work, sources), strict=True))
+
+
+def _telescopes(settings: Settings, ips: str | Iterable[str] | None) -> dict[str, Telescope]:
+    """Give telescopes by serial, or by name where the configuration has no serial.
+
+    Raises
+    ------
+    ConfigurationError
+        If none is configured, several are and none is named, or a name is of none.
+    """
+    configured = settings.telescopes
+    if ips is None or (isinstance(ips, str) and ips.casefold() == ALL):
+        if not configured or (ips is None and len(configured) > 1):
+            raise ConfigurationError(_which_telescope(configured))
+        chosen = list(configured)
+    else:
+        chosen = [_telescope(name, configured) for name in ([ips] if isinstance(ips, str) else ips)]
+    return {telescope.serial or telescope.name: _to_open(telescope) for telescope in chosen}
+
+
+def _telescope(name: str, configured: Sequence[TelescopeSettings]) -> TelescopeSettings:
+    for telescope in configured:
+        if name in {telescope.name, telescope.serial, telescope.host}:
+            return telescope
+    if "." in name or ":" in name:  # an address need not be configured
+        return TelescopeSettings.model_construct(name=name, host=name)
+    raise ConfigurationError(f"no telescope is named {name!r}: {_which_telescope(configured)}")
+
+
+def _which_telescope(configured: Sequence[TelescopeSettings]) -> str:
+    names = ", ".join(telescope.name for telescope in configured)
+    if not names:
+        return "no telescope is configured: write it under telescopes:, or give its address as ips="
+    return f"say which telescope by ips=, or ips='all'; there are {names}"
+
+
+def _to_open(settings: TelescopeSettings) -> Telescope:
+    return Telescope(
+        TelescopeAddress(
+            host=settings.host,
+            rpc_port=settings.rpc_port,
+            http_port=settings.http_port,
+            smb_port=settings.smb_port,
+            smb_share=settings.smb_share,
+            key_path=settings.key_path,
+            name=settings.name,
+        )
+    )
