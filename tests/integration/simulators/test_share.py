@@ -151,9 +151,11 @@ def test_a_taken_port_is_said_so(make_telescope: MakeTelescope, backend: SmbBack
 
 def test_the_server_ends_with_the_telescope(make_telescope: MakeTelescope, backend: SmbBackend) -> None:
     telescope = make_telescope(smb_backend=backend)
-    assert _listens(telescope.endpoint.smb_port)
+    assert telescope.smb_server is not None
+    ports = (telescope.endpoint.smb_port, telescope.smb_server[1])
+    assert [_listens(port) for port in ports] == [True, True]
     telescope.stop()
-    assert not _listens(telescope.endpoint.smb_port)
+    assert [_listens(port) for port in ports] == [False, False]
 
 
 def test_the_server_ends_when_the_simulator_is_killed(tmp_path: Path, backend: SmbBackend) -> None:
@@ -162,7 +164,7 @@ def test_the_server_ends_when_the_simulator_is_killed(tmp_path: Path, backend: S
         "from skyrelay_simulators.telescope import *\n"
         f"root, backend = Path({str(tmp_path)!r}), SmbBackend({backend.value!r})\n"
         "spec = TelescopeSpec(serial='x', root=root, smb_backend=backend)\n"
-        "print(SimulatedTelescope(spec).start().endpoint.smb_port, flush=True); time.sleep(600)\n"
+        "print(SimulatedTelescope(spec).start().smb_server[1], flush=True); time.sleep(600)\n"
     )
     simulator = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     assert simulator.stdout is not None

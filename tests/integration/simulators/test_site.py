@@ -86,7 +86,8 @@ def test_observing_and_the_journal_are_within_reach(site_file: Path) -> None:
         roof = ready["telescopes"][1]
         requests.get(f"http://{roof['host']}:{roof['http_port']}/MyWorks/x", timeout=5)
         entries = requests.get(f"{control}/journal", params={"serial": "roof"}, timeout=5).json()["entries"]
-        assert [(entry["channel"], entry["code"]) for entry in entries] == [("http", 404)]
+        told = [(entry["channel"], entry["method"], entry["code"]) for entry in entries]
+        assert told == [("telescope", "observing", 0), ("telescope", "idle", 0), ("http", "GET", 404)]
         for wrong in ({"target": "M 1"}, {"serial": "nobody"}):
             assert requests.post(f"{control}/observe", json=wrong, timeout=5).status_code == 400
         assert requests.post(f"{control}/observe", data="[", timeout=5).status_code == 400

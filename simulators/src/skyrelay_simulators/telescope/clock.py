@@ -71,6 +71,10 @@ class WallClock:
         with self._lock:
             self._error = error
 
+    def restart(self) -> None:
+        """Begin to count the uptime anew."""
+        self._started_s = self._clock.monotonic_s()
+
     def uptime_s(self) -> float:
         """Give the seconds since the telescope was switched on, as in every reply's Timestamp."""
         return self._clock.monotonic_s() - self._started_s
