@@ -280,7 +280,8 @@ class BatchStack:
         """Wait until frame ``index`` is due; whether the run was cancelled meanwhile."""
         share = index / max(run.total, 1)
         due_s = began_s + self.stack_seconds * share
-        return run.cancelled.wait(max(0.0, due_s - self._clock.monotonic_s()))
+        left_s = max(0.0, due_s - self._clock.monotonic_s())
+        return run.cancelled.wait(self._clock.real_s(left_s))
 
     def _add(self, stack: GrowingStack, path: str, name: str, *, rejected: bool) -> None:
         full = self._wants_full_names()

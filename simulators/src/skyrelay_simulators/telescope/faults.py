@@ -296,11 +296,17 @@ def _switches(kind: type[Fault]) -> Iterable[type[Fault]]:
 SWITCHES: Mapping[str, type[Fault]] = MappingProxyType({kind.switch: kind for kind in _switches(Fault)})
 
 
-def read_fault(switch: str, fields: Mapping[str, Any]) -> Fault:
-    """Make a fault of a switch's name and its fields; raises `WrongFaultError`."""
+def type_of_fault(switch: str) -> type[Fault]:
+    """Give the kind of fault that a switch is for; raises `WrongFaultError`."""
     kind = SWITCHES.get(switch)
     if kind is None:
         raise WrongFaultError(f"there is no switch {switch!r}; there are {', '.join(sorted(SWITCHES))}")
+    return kind
+
+
+def read_fault(switch: str, fields: Mapping[str, Any]) -> Fault:
+    """Make a fault of a switch's name and its fields; raises `WrongFaultError`."""
+    kind = type_of_fault(switch)
     try:
         return kind.model_validate(dict(fields))
     except ValidationError as error:
