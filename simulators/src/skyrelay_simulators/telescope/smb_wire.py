@@ -26,17 +26,8 @@ _PENDING, _ACCESS_DENIED = 0x103, 0xC0000022
 _LONGEST = 16 * 1024 * 1024  # bytes of one message
 _COMMANDS = (
     *("negotiate", "session_setup", "logoff", "tree_connect", "tree_disconnect", "create", "close", "flush"),
-    *(
-        "read",
-        "write",
-        "lock",
-        "ioctl",
-        "cancel",
-        "query_directory",
-        "change_notify",
-        "query_info",
-        "set_info",
-    ),
+    *("read", "write", "lock", "ioctl", "cancel", "echo", "query_directory", "change_notify", "query_info"),
+    *("set_info", "oplock_break"),
 )
 
 
