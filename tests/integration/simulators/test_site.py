@@ -143,7 +143,8 @@ def test_a_site_begins_with_its_faults_its_clock_and_what_is_observed(tmp_path: 
         f"clock: {{start: 2026-02-27T21:00:00+01:00, speed: 600}}\n"
         "telescopes:\n"
         "  - observing: M 31\n"
-        f"    telescope: {{serial: a, root: {tmp_path}/a, smb_backend: 'off', faults: {{full: {{free_mb: 7}}}}}}\n"
+        "    telescope:\n"
+        f"      {{serial: a, root: {tmp_path}/a, smb_backend: 'off', faults: {{full: {{free_mb: 7}}}}}}\n"
     )
     with Site(load_site(path)) as site:
         [telescope] = site.telescopes
