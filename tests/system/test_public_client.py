@@ -68,6 +68,7 @@ class Setting:
 
 SETTINGS = {
     "7.32": Setting(2732, "127.7.32.1"),
+    "7.75": Setting(2775, "127.7.75.1"),
     "8.89": Setting(2889, "127.8.89.1"),
     "8.89, impacket's share": Setting(2889, "127.8.89.2", SmbBackend.IMPACKET),
 }

@@ -169,7 +169,7 @@ class Site:
         self._posts: tuple[_Post, ...] = ()
         self._lock = threading.Lock()
         self._night_began = False
-        self._control = ControlServer(self._routes(), host=spec.control_host, port=spec.control_port)
+        self._control = ControlServer(self.routes(), host=spec.control_host, port=spec.control_port)
 
     @property
     def telescopes(self) -> tuple[SimulatedTelescope, ...]:
@@ -244,7 +244,8 @@ class Site:
         """Give where everything answers, as JSON can carry it."""
         return {"control": self.control_address, "telescopes": [_describe(post) for post in self._posts]}
 
-    def _routes(self) -> dict[str, Callable[[Request], Any]]:
+    def routes(self) -> dict[str, Callable[[Request], Any]]:
+        """Give what the control port answers, by verb and path."""
         return {
             "GET /endpoints": lambda _request: self.endpoints(),
             "GET /state": self._state,
