@@ -90,7 +90,7 @@ class ControlServer:
 
     async def _serve(self) -> None:
         try:
-            port = await self._http.start(self._host, self._wanted_port)
+            port = await self._http.start([self._host], self._wanted_port)
         except OSError as error:
             self._port.set_exception(error)
             return

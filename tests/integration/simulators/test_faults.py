@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -395,6 +396,21 @@ def test_a_telescope_moves_to_another_address(
     telescope.switch_off()
     assert telescope.endpoint == before
     assert connect(telescope).code("test_connection") == 0
+
+
+def test_a_telescope_on_usb_answers_at_two_addresses(telescope: SimulatedTelescope) -> None:
+    telescope.switch_on(switch("second_address", host="127.0.0.78"))
+    at = telescope.endpoint
+    for host in (at.host, "127.0.0.78"):
+        with RawSeestarClient(replace(at, host=host)) as client:
+            assert client.result("get_device_state")["device"]["sn"] == "1d3fe189"
+        url = f"http://{host}:{at.http_port}/{frames(telescope)[0]}"
+        assert requests.get(url, timeout=5).status_code == 200
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        udp.settimeout(10)
+        udp.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        udp.sendto(b'{"id":1,"method":"scan_iscope","params":""}', ("127.255.255.255", at.udp_port))
+        assert {udp.recvfrom(4096)[1][0] for _ in range(2)} == {at.host, "127.0.0.78"}
 
 
 @pytest.mark.parametrize(("silent", "seen"), [(True, TimeoutError), (False, ConnectionRefusedError)])

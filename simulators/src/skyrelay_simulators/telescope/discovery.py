@@ -6,7 +6,8 @@ import asyncio
 import json
 import socket
 import sys
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, cast
 
 from skyrelay_simulators.telescope.device import Device
 from skyrelay_simulators.telescope.faults import LoseProbe
@@ -15,41 +16,54 @@ from skyrelay_simulators.telescope.rpc_methods import introduce
 LOOPBACK_BROADCAST = "127.255.255.255"
 
 
-class Discovery(asyncio.DatagramProtocol):
-    """Answers whoever looks for telescopes."""
+class Discovery:
+    """Answers whoever looks for telescopes, from each address of its own."""
 
     def __init__(self, device: Device) -> None:
         self._device = device
-        self._transport: asyncio.DatagramTransport | None = None
-        self._broadcasts: asyncio.DatagramTransport | None = None
+        self._ears: list[asyncio.DatagramTransport] = []
 
-    async def start(self, host: str, port: int) -> int:
-        """Listen, to the loopback's broadcasts too where they are ours; give the real port."""
-        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
-            lambda: self, local_addr=(host, port)
-        )
-        self._transport = transport
-        real_port: int = transport.get_extra_info("sockname")[1]
-        if host.startswith("127.") and sys.platform == "linux":
-            self._broadcasts = await self._hear_broadcasts(real_port)
-        return real_port
+    async def start(self, hosts: Sequence[str], port: int) -> int:
+        """Listen at these addresses, and to the loopback's broadcasts where they are; give the real port."""
+        for host in hosts:
+            mouth, ear = await _open(lambda: _Ear(self._device), local_addr=(host, port))
+            self._ears.append(mouth)
+            port = mouth.get_extra_info("sockname")[1]
+            if host.startswith("127.") and sys.platform == "linux":
+                await self._hear_broadcasts(port, ear)
+        return port
 
-    async def _hear_broadcasts(self, port: int) -> asyncio.DatagramTransport:
+    async def _hear_broadcasts(self, port: int, answers: _Ear) -> None:
         channel = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         channel.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # every telescope here hears them
         channel.bind((LOOPBACK_BROADCAST, port))
         channel.setblocking(False)
-        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
-            lambda: _Ear(self), sock=channel
-        )
-        return transport
+        transport, _ = await _open(lambda: _BroadcastEar(answers), sock=channel)
+        self._ears.append(transport)
 
     def stop(self) -> None:
         """Stop listening."""
-        for transport in (self._transport, self._broadcasts):
-            if transport is not None:
-                transport.close()
-        self._transport = self._broadcasts = None
+        while self._ears:
+            self._ears.pop().close()
+
+
+P = TypeVar("P", bound=asyncio.DatagramProtocol)
+
+
+async def _open(make: Callable[[], P], **options: Any) -> tuple[asyncio.DatagramTransport, P]:
+    return await asyncio.get_running_loop().create_datagram_endpoint(make, **options)
+
+
+class _Ear(asyncio.DatagramProtocol):
+    """Hears what is sent to one address, and answers from there."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._transport: asyncio.DatagramTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the socket (called by asyncio)."""
+        self._transport = cast("asyncio.DatagramTransport", transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:
         """Answer one question (called by asyncio); anything else is ignored."""
@@ -63,15 +77,15 @@ class Discovery(asyncio.DatagramProtocol):
         self._transport.sendto(json.dumps({**reply, "id": request.get("id")}).encode() + b"\r\n", addr)
 
 
-class _Ear(asyncio.DatagramProtocol):
+class _BroadcastEar(asyncio.DatagramProtocol):
     """Hears broadcasts; answers come from the telescope's own address."""
 
-    def __init__(self, discovery: Discovery) -> None:
-        self._discovery = discovery
+    def __init__(self, answers: _Ear) -> None:
+        self._answers = answers
 
     def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:
         """Pass it on (called by asyncio)."""
-        self._discovery.datagram_received(data, addr)
+        self._answers.datagram_received(data, addr)
 
 
 def _parse(data: bytes) -> dict[str, Any] | None:

@@ -270,6 +270,13 @@ class OtherAddress(Condition):
     host: str
 
 
+class SecondAddress(Condition):
+    """The telescope answers at ``host`` too, as one on USB Ethernet does; connections drop."""
+
+    switch = "second_address"
+    host: str
+
+
 class SwitchedOff(Condition):
     """Nothing answers: the stack is lost, and connections are met by silence, or refused if not ``silent``.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import mimetypes
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from email.utils import formatdate
 from http import HTTPStatus
 from pathlib import Path
@@ -51,9 +51,9 @@ class FileServer:
         self._http = HttpServer(self._respond)
         self.send_body = send_body
 
-    async def start(self, host: str, port: int) -> int:
-        """Listen; give the real port."""
-        return await self._http.start(host, port)
+    async def start(self, hosts: Sequence[str], port: int) -> int:
+        """Listen at these addresses; give the real port."""
+        return await self._http.start(hosts, port)
 
     async def stop(self) -> None:
         """Stop listening and drop all connections."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -58,9 +58,9 @@ class HttpServer:
         self._respond = respond
         self._tcp = TcpServer(self._serve_quietly)
 
-    async def start(self, host: str, port: int) -> int:
-        """Listen; give the real port."""
-        return await self._tcp.start(host, port)
+    async def start(self, hosts: Sequence[str], port: int) -> int:
+        """Listen at these addresses; give the real port."""
+        return await self._tcp.start(hosts, port)
 
     async def stop(self) -> None:
         """Stop listening and drop all connections."""

@@ -11,7 +11,7 @@ from dataclasses import astuple, dataclass, replace
 
 from skyrelay_simulators.telescope.device import Device
 from skyrelay_simulators.telescope.discovery import Discovery
-from skyrelay_simulators.telescope.faults import CloseShare, OtherAddress, SwitchedOff
+from skyrelay_simulators.telescope.faults import CloseShare, OtherAddress, SecondAddress, SwitchedOff
 from skyrelay_simulators.telescope.http_files import FileServer
 from skyrelay_simulators.telescope.rpc_server import RpcServer
 from skyrelay_simulators.telescope.smb_wire import SmbWire
@@ -25,6 +25,7 @@ class _Wanted:
     """How the ports are to be: ``away`` closed, or ``silent`` where nobody answers at all."""
 
     host: str
+    second: str = ""
     away: bool = False
     silent: bool = False
     share: bool = True
@@ -62,18 +63,19 @@ class Network:
         OSError
             If a port is taken.
         """
-        await self._listen(self.endpoint.host, share=True)
         self._open = _Wanted(self.endpoint.host)
+        await self._listen(self._open)
         await self.settle()
         return self.endpoint
 
     async def settle(self, *, rebooting: bool = False) -> None:
         """Open and close as the faults will have it now; nothing happens where nothing changed."""
         faults = self._device.faults
-        moved, off = faults.on(OtherAddress), faults.on(SwitchedOff)
+        moved, off, second = faults.on(OtherAddress), faults.on(SwitchedOff), faults.on(SecondAddress)
         host = moved.host if moved else self._device.spec.host
         wanted = _Wanted(
             host,
+            second.host if second else "",
             away=off is not None or rebooting,
             silent=off is not None and off.silent and sys.platform == "linux",
             share=faults.on(CloseShare) is None,
@@ -86,7 +88,7 @@ class Network:
 
     async def _become(self, wanted: _Wanted) -> None:
         if not wanted.away:
-            await self._listen(wanted.host, share=wanted.share)
+            await self._listen(wanted)
         elif wanted.silent:
             self._fall_silent(wanted.host)
 
@@ -99,15 +101,15 @@ class Network:
         while self._silence:
             self._silence.pop().close()
 
-    async def _listen(self, host: str, *, share: bool) -> None:
-        was = self.endpoint
-        rpc = await self.rpc.start(host, was.rpc_port)
-        http = await self.files.start(host, was.http_port)
-        udp = await self._discovery.start(host, was.udp_port)
-        self.endpoint = replace(was, host=host, rpc_port=rpc, http_port=http, udp_port=udp)
+    async def _listen(self, wanted: _Wanted) -> None:
+        was, hosts = self.endpoint, [host for host in (wanted.host, wanted.second) if host]
+        rpc = await self.rpc.start(hosts, was.rpc_port)
+        http = await self.files.start(hosts, was.http_port)
+        udp = await self._discovery.start(hosts, was.udp_port)
+        self.endpoint = replace(was, host=wanted.host, rpc_port=rpc, http_port=http, udp_port=udp)
         upstream = self._smb_upstream()
-        if share and upstream is not None:
-            smb = await self._share.start(host, was.smb_port, upstream)
+        if wanted.share and upstream is not None:
+            smb = await self._share.start(hosts, was.smb_port, upstream)
             self.endpoint = replace(self.endpoint, smb_port=smb)
 
     def _fall_silent(self, host: str) -> None:

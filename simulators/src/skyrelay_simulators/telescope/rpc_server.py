@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from skyrelay_simulators.telescope.device import Device
@@ -46,9 +46,9 @@ class RpcServer:
         self._device = device
         self._tcp = TcpServer(self._serve, limit=_LONGEST_LINE)
 
-    async def start(self, host: str, port: int) -> int:
-        """Listen; give the real port."""
-        return await self._tcp.start(host, port)
+    async def start(self, hosts: Sequence[str], port: int) -> int:
+        """Listen at these addresses; give the real port."""
+        return await self._tcp.start(hosts, port)
 
     async def stop(self) -> None:
         """Stop listening and drop all connections."""

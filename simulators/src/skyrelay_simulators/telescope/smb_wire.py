@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from skyrelay_simulators.telescope.device import Device
@@ -54,10 +54,10 @@ class SmbWire:
         self._upstream = ("", 0)
         self._tcp = TcpServer(self._serve)
 
-    async def start(self, host: str, port: int, upstream: tuple[str, int]) -> int:
-        """Listen, for the server at ``upstream``; give the real port."""
+    async def start(self, hosts: Sequence[str], port: int, upstream: tuple[str, int]) -> int:
+        """Listen at these addresses, for the server at ``upstream``; give the real port."""
         self._upstream = upstream
-        return await self._tcp.start(host, port)
+        return await self._tcp.start(hosts, port)
 
     async def stop(self) -> None:
         """Stop listening and drop all connections."""

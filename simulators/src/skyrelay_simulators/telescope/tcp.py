@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -24,16 +24,21 @@ class TcpServer:
         self._serve = serve
         self._limit = limit
         self._server: asyncio.Server | None = None
+        self._opening: object | None = None
         self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
-    async def start(self, host: str, port: int) -> int:
-        """Listen; give the real port."""
-        self._server = await asyncio.start_server(self._accept, host, port, limit=self._limit)
+    async def start(self, hosts: Sequence[str], port: int) -> int:
+        """Listen at all of these addresses; give the real port (several want a port of one's choice)."""
+        opening = self._opening = object()
+        self._server = await asyncio.start_server(
+            lambda reader, writer: self._accept(opening, reader, writer), hosts, port, limit=self._limit
+        )
         real_port: int = self._server.sockets[0].getsockname()[1]
         return real_port
 
     async def stop(self) -> None:
         """Stop listening and drop all connections."""
+        self._opening = None
         if self._server is not None:
             self._server.close()
         tasks = tuple(self._connections)
@@ -47,7 +52,10 @@ class TcpServer:
             writer.transport.abort()
             task.cancel()
 
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accept(self, opening: object, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if opening is not self._opening:  # asyncio had taken it from the queue just before we stopped
+            writer.transport.abort()
+            return
         # Not a coroutine for asyncio to run: a task that is cancelled before it begins would close nothing.
         task = asyncio.get_running_loop().create_task(self._run(reader, writer))
         self._connections[task] = writer
