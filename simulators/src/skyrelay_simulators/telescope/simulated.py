@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import Future
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,7 +20,7 @@ from skyrelay_simulators.telescope.network import Network
 from skyrelay_simulators.telescope.observation import Activity, View
 from skyrelay_simulators.telescope.rpc_server import RpcServer
 from skyrelay_simulators.telescope.smb_server import SmbServer
-from skyrelay_simulators.telescope.spec import Endpoint, TelescopeSpec
+from skyrelay_simulators.telescope.spec import ANY_FREE_PORT, Endpoint, TelescopeSpec
 
 _START_S = 30.0  # seconds for all servers together
 _STOP_S = 5.0
@@ -51,7 +52,7 @@ class SimulatedTelescope:
             spec, clock=self.clock, wall_clock=self.wall_clock, journal=self.journal, events=events
         )
         self.device.reboot = self._reboot_soon
-        self._smb = SmbServer(spec)
+        self._smb = SmbServer(replace(spec, smb_port=ANY_FREE_PORT))  # clients come through the wire
         self._network = Network(self.device, lambda: self._smb.address)
         self._reboots: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._run, name=f"telescope-{spec.serial}", daemon=True)

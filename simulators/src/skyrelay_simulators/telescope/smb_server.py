@@ -1,6 +1,6 @@
 """The telescope's share: a real ``smbd`` where there is one, else impacket's server.
 
-It listens on a port of its own; clients come through `smb_wire`.
+A telescope gives it a port of its own; its clients come through `smb_wire`.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class SmbServer:
     Parameters
     ----------
     spec
-        Says which folder, under which name, on which host, by which program.
+        Says which folder, under which name, on which host and port, by which program.
     """
 
     def __init__(self, spec: TelescopeSpec) -> None:
@@ -95,12 +95,12 @@ class SmbServer:
         self._backend = choose_backend(spec.smb_backend)
         self._process: subprocess.Popen[bytes] | None = None
         self._state: tempfile.TemporaryDirectory[str] | None = None
-        self._port = 0
+        self.port = 0
 
     @property
     def address(self) -> tuple[str, int] | None:
         """Where it listens once it is started; `None` if there is no share at all."""
-        return (self._connectable_host(), self._port) if self._port else None
+        return (self._connectable_host(), self.port) if self.port else None
 
     def _connectable_host(self) -> str:
         return "127.0.0.1" if self._spec.host == "0.0.0.0" else self._spec.host  # noqa: S104 - compared, not bound
@@ -109,7 +109,7 @@ class SmbServer:
         """Start serving, without waiting for it (`await_ready` does); raises `OSError`, `SmbStartError`."""
         if self._backend is SmbBackend.OFF:
             return
-        self._port = _free_port(self._spec.host)
+        self.port = _free_port(self._spec.host, self._spec.smb_port)
         # Not under the root: Samba's sockets want short paths, and the share must not show them.
         self._state = tempfile.TemporaryDirectory(prefix="seestar-smb-", ignore_cleanup_errors=True)
         with (Path(self._state.name) / "output").open("wb") as output:
@@ -130,13 +130,13 @@ class SmbServer:
     def _arguments(self, state: Path) -> list[str]:
         root = str(self._spec.root.resolve())
         if self._backend is SmbBackend.IMPACKET:
-            return ["impacket", self._spec.host, str(self._port), self._spec.share, root]
+            return ["impacket", self._spec.host, str(self.port), self._spec.share, root]
         program, user = find_smbd(), _account()
         if program is None or user is None:
             raise SmbStartError("smbd is not installed here, or this user has no name: use impacket")
         (state / "ncalrpc").mkdir()
         config = state / "smb.conf"
-        config.write_text(_smbd_config(self._spec, self._port, state, user), encoding="utf-8")
+        config.write_text(_smbd_config(self._spec, self.port, state, user), encoding="utf-8")
         return ["smbd", program, str(config)]
 
     def await_ready(self) -> None:
@@ -153,7 +153,7 @@ class SmbServer:
 
     def _answers(self) -> bool:
         try:
-            socket.create_connection((self._connectable_host(), self._port), timeout=1.0).close()
+            socket.create_connection((self._connectable_host(), self.port), timeout=1.0).close()
         except OSError:
             return False
         return True
@@ -201,10 +201,10 @@ def _binding(host: str) -> str:
     return f"interfaces = {network}\n    bind interfaces only = yes"
 
 
-def _free_port(host: str) -> int:
-    """Give any free port."""
+def _free_port(host: str, wanted: int) -> int:
+    """Give the wanted port, or any for 0; raises `OSError` if it is taken, which the server would not say."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((host, 0))
+        probe.bind((host, wanted))
         port: int = probe.getsockname()[1]
         return port
