@@ -35,6 +35,8 @@ from skyrelay.store.telescopes import lay_down_configured, telescope_of_name
 from skyrelay_simulators.crowdsky import SimulatedCrowdSky
 from skyrelay_simulators.night import NightPlan, NightPlayer, TargetPlan, make_night
 from skyrelay_simulators.telescope import SimulatedTelescope, SmbBackend, TelescopeSpec
+from skyrelay_simulators.telescope.conduct import completed_stacks, misconduct
+from skyrelay_simulators.telescope.faults import SWITCHES, read_fault
 from skyrelay_simulators.telescope.journal import JournalEntry
 from skyrelay_simulators.telescope.keys import KeyPair, generate_key_pair
 from skyrelay_stacker.inventory import take_inventory
@@ -68,6 +70,7 @@ class Setting:
 
 SETTINGS = {
     "7.32": Setting(2732, "127.7.32.1"),
+    "7.75": Setting(2775, "127.7.75.1"),
     "8.89": Setting(2889, "127.8.89.1"),
     "8.89, impacket's share": Setting(2889, "127.8.89.2", SmbBackend.IMPACKET),
 }
@@ -135,7 +138,24 @@ def session(
         crowdsky = stack.enter_context(
             SimulatedCrowdSky(folder / "crowdsky", {ACCOUNT["username"]: ACCOUNT["password"]})
         )
+        show_every_fault_once(telescope, setting)
         yield hold_session(setting, telescope, crowdsky, client, folder)
+
+
+def show_every_fault_once(telescope: SimulatedTelescope, setting: Setting) -> None:
+    """Switch everything on that can go wrong, and off again: of that nothing may be left."""
+    elsewhere = f"{setting.host.rpartition('.')[0]}.99"
+    required: dict[str, dict[str, Any]] = {
+        "hide_folders": {"folders": [f"{TARGET}_sub"]},
+        "idle_close": {"seconds": 0.1},
+        "latency": {"seconds": 1},
+        "firmware": {"number": 2427},
+        "address": {"host": elsewhere},
+        "second_address": {"host": elsewhere},
+    }
+    telescope.switch_on(*(read_fault(switch, required.get(switch, {})) for switch in SWITCHES))
+    telescope.switch_off()
+    assert telescope.faults.to_json() == {"on": {}, "happened": {}}
 
 
 def telescope_with_a_night(setting: Setting, folder: Path, key: KeyPair) -> SimulatedTelescope:
@@ -370,6 +390,11 @@ def test_without_the_right_key_it_is_refused(session: Session, client: PublicCli
 
     assert (run.exit_code, run.report) == (1, {})
     assert "AuthenticationError" in run.said
+
+
+def test_its_conduct_is_good_by_the_telescopes_own_books(session: Session) -> None:
+    assert misconduct(session.asked) == []
+    assert len(completed_stacks(session.asked)) == 2
 
 
 # What it uploads

@@ -6,11 +6,20 @@ verb    path              what
 GET     /endpoints        where each telescope answers
 GET     /state            what each telescope is doing (``?serial=`` for one)
 GET     /journal          what a telescope was asked (``?serial=``, ``method=``, ``since=``)
-POST    /observe          ``{"serial", "observing": true, "target"}``; serial only where there are several
+GET     /conduct          which rules its clients broke (``?serial=``)
+GET     /switches         the faults that there are, with their fields
+GET     /faults           those that are on, and how often each happened (``?serial=``)
+POST    /faults           ``{"serial", "switch", "on": true, …its fields}``
+POST    /faults/clear     switch all off
+POST    /faults/seed      ``{"serial", "seed"}``: throw the dice anew
+POST    /reboot           ``{"serial", "seconds": 2}``; answers when the telescope is back
+POST    /observe          ``{"serial", "observing": true, "target"}``
 POST    /night/start      begin the nights (once)
 POST    /night/stop       break them off
 GET     /night            how far they are
 ======  ================  ==========================================================================
+
+``serial`` is needed only where there are several telescopes. docs/simulator.md shows each switch.
 """
 
 from __future__ import annotations
@@ -81,7 +90,7 @@ class ControlServer:
 
     async def _serve(self) -> None:
         try:
-            port = await self._http.start(self._host, self._wanted_port)
+            port = await self._http.start([self._host], self._wanted_port)
         except OSError as error:
             self._port.set_exception(error)
             return

@@ -90,6 +90,25 @@ def telescope(
             run_site(spec, stop=threading.Event(), announce=typer.echo, endpoints_file=endpoints, play=play)
 
 
+@simulate.command()
+def garden(
+    folder: Annotated[Path, typer.Option(help="Where the eMMCs, the key and the configuration are put.")],
+    control_port: Annotated[int, typer.Option(help="Port to drive it all; 0 is any free one.")] = 4790,
+) -> None:
+    """Run three telescopes until Ctrl-C: one observes, one wants a key, one is switched off.
+
+    They are at 127.0.0.2 to 127.0.0.4, with the usual command and discovery ports. FOLDER gets what to look
+    at them with: config.yaml for Skyrelay, and site.yaml for `skyrelay simulate telescope --site`.
+    """
+    from skyrelay_simulators.garden import lay_out  # heavy: the telescopes themselves
+    from skyrelay_simulators.site import load_site, run_site
+
+    with _explained():
+        spec = load_site(lay_out(folder, control_port=control_port))
+        with _until_told():
+            run_site(spec, stop=threading.Event(), announce=typer.echo, play=True)
+
+
 def _one_telescope(
     traits: dict[str, Any],
     serial: str,

@@ -3,6 +3,7 @@
 A site file is JSON or YAML::
 
     control_port: 0
+    clock: {start: 2026-02-27T20:55:00-05:00, speed: 600}
     telescopes:
       - telescope: {serial: 1d3fe189, root: /tmp/garden, timezone: America/New_York}
         night:
@@ -12,12 +13,15 @@ A site file is JSON or YAML::
           targets:
             - {target: M 81, ra_deg: 148.9, dec_deg: 69.07, start: 2026-02-27T21:00:00-05:00,
                frames: 90, exposure_s: 20, filter: LP}
-      - telescope: {serial: a3497936, root: /tmp/roof}
+      - telescope: {serial: a3497936, root: /tmp/roof, faults: {lose_probe: {odds: 0.3}}}
         replay: {directory: /data/frames, speed: 60}
+      - telescope: {serial: 5e3a7b21, root: /tmp/shed}
+        observing: M 31
 """
 
 from __future__ import annotations
 
+import inspect
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -29,7 +33,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Self
 
 import yaml
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, ConfigDict, PositiveFloat, TypeAdapter, ValidationError
 
 from skyrelay_simulators.control import ControlServer, WrongRequestError, json_fields
 from skyrelay_simulators.night import (
@@ -42,8 +46,10 @@ from skyrelay_simulators.night import (
     progress_json,
     replay_night,
 )
-from skyrelay_simulators.telescope import SimulatedTelescope, TelescopeSpec
+from skyrelay_simulators.telescope import FastClock, SimulatedTelescope, SystemClock, TelescopeSpec
+from skyrelay_simulators.telescope.conduct import misconduct
 from skyrelay_simulators.telescope.emmc import write_whole
+from skyrelay_simulators.telescope.faults import SWITCHES, WrongFaultError, read_fault, type_of_fault
 from skyrelay_simulators.telescope.http_wire import Request
 
 _HOUR = timedelta(hours=1)
@@ -55,17 +61,28 @@ class SiteFileError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteTelescope:
-    """A telescope and, if it has one, its night: made up or played back."""
+    """A telescope and, if it has one, its night: made up or played back; or what it observes all the time."""
 
     __pydantic_config__: ClassVar[ConfigDict] = {"extra": "forbid"}
 
     telescope: TelescopeSpec
     night: NightPlan | None = None
     replay: ReplayPlan | None = None
+    observing: str = ""
 
     def __post_init__(self) -> None:
         if self.night is not None and self.replay is not None:
             raise ValueError(f"telescope {self.telescope.serial}: give either night or replay")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockSpec:
+    """The telescopes' clock, `FastClock`: stacks and wall clocks go by it, pauses of the wire do not."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = {"extra": "forbid"}
+
+    start: AwareDatetime | None = None
+    speed: PositiveFloat = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +94,7 @@ class SiteSpec:
     telescopes: tuple[SiteTelescope, ...]
     control_host: str = "127.0.0.1"
     control_port: int = 0
+    clock: ClockSpec | None = None
 
 
 def load_site(path: Path) -> SiteSpec:
@@ -145,11 +163,13 @@ class Site:
 
     def __init__(self, spec: SiteSpec) -> None:
         self._spec = spec
+        clock = spec.clock
+        self._clock = FastClock(clock.start, clock.speed) if clock else SystemClock()
         self._stack = ExitStack()
         self._posts: tuple[_Post, ...] = ()
         self._lock = threading.Lock()
         self._night_began = False
-        self._control = ControlServer(self._routes(), host=spec.control_host, port=spec.control_port)
+        self._control = ControlServer(self.routes(), host=spec.control_host, port=spec.control_port)
 
     @property
     def telescopes(self) -> tuple[SimulatedTelescope, ...]:
@@ -179,7 +199,9 @@ class Site:
         self._stack.close()
 
     def _place(self, part: SiteTelescope) -> _Post:
-        telescope = self._stack.enter_context(SimulatedTelescope(part.telescope))
+        telescope = self._stack.enter_context(SimulatedTelescope(part.telescope, clock=self._clock))
+        if part.observing:
+            telescope.observe(part.observing)
         night = _night_of(part, telescope)
         if night is None:
             return _Post(telescope, None)
@@ -222,11 +244,19 @@ class Site:
         """Give where everything answers, as JSON can carry it."""
         return {"control": self.control_address, "telescopes": [_describe(post) for post in self._posts]}
 
-    def _routes(self) -> dict[str, Callable[[Request], Any]]:
+    def routes(self) -> dict[str, Callable[[Request], Any]]:
+        """Give what the control port answers, by verb and path."""
         return {
             "GET /endpoints": lambda _request: self.endpoints(),
             "GET /state": self._state,
             "GET /journal": self._journal,
+            "GET /conduct": self._conduct,
+            "GET /switches": lambda _request: _describe_switches(),
+            "GET /faults": lambda request: self._telescope(request.query.get("serial")).faults.to_json(),
+            "POST /faults": self._switch,
+            "POST /faults/clear": self._clear_faults,
+            "POST /faults/seed": self._seed_faults,
+            "POST /reboot": self._reboot,
             "POST /observe": self._observe,
             "POST /night/start": lambda _request: {"began": self.start_nights()},
             "POST /night/stop": lambda _request: self.stop_nights(),
@@ -255,6 +285,43 @@ class Site:
             telescope.finish_observing()
         return telescope.state()
 
+    def _conduct(self, request: Request) -> dict[str, Any]:
+        return {"broken": misconduct(self._telescope(request.query.get("serial")).journal.entries())}
+
+    def _switch(self, request: Request) -> dict[str, Any]:
+        fields = json_fields(request)
+        telescope = self._telescope(fields.pop("serial", None))
+        switch, wanted = str(fields.pop("switch", "")), fields.pop("on", True)
+        try:
+            if wanted:
+                telescope.switch_on(read_fault(switch, fields))
+            else:
+                telescope.switch_off(type_of_fault(switch))
+        except (WrongFaultError, OSError) as error:
+            raise WrongRequestError(str(error)) from error
+        return telescope.faults.to_json()
+
+    def _clear_faults(self, request: Request) -> dict[str, Any]:
+        telescope = self._telescope(json_fields(request).get("serial"))
+        telescope.switch_off()
+        return telescope.faults.to_json()
+
+    def _seed_faults(self, request: Request) -> dict[str, Any]:
+        fields = json_fields(request)
+        telescope = self._telescope(fields.get("serial"))
+        if not isinstance(seed := fields.get("seed"), int):
+            raise WrongRequestError("seed is a whole number")
+        telescope.faults.seed(seed)
+        return telescope.faults.to_json()
+
+    def _reboot(self, request: Request) -> dict[str, Any]:
+        fields = json_fields(request)
+        telescope = self._telescope(fields.get("serial"))
+        if not isinstance(seconds := fields.get("seconds", 2), int | float) or seconds < 0:
+            raise WrongRequestError("seconds is a number, 0 or more")
+        telescope.reboot(seconds)
+        return telescope.state()
+
     def _telescope(self, serial: str | None) -> SimulatedTelescope:
         matching = [telescope for telescope in self.telescopes if serial in {None, telescope.spec.serial}]
         if len(matching) != 1:
@@ -269,6 +336,13 @@ def _night_of(part: SiteTelescope, telescope: SimulatedTelescope) -> Night | Non
     if part.replay is not None:
         return replay_night(part.replay, part.telescope.root)
     return None
+
+
+def _describe_switches() -> dict[str, Any]:
+    return {
+        switch: {"does": inspect.cleandoc(kind.__doc__ or ""), "fields": sorted(kind.model_fields)}
+        for switch, kind in sorted(SWITCHES.items())
+    }
 
 
 def _describe(post: _Post) -> dict[str, Any]:

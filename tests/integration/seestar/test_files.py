@@ -22,6 +22,7 @@ from skyrelay.seestar.errors import (
 from skyrelay.seestar.listing import Route
 from skyrelay.seestar.telescope import Telescope, TelescopeAddress
 from skyrelay_simulators.telescope import SmbBackend
+from skyrelay_simulators.telescope.faults import MixListings
 from skyrelay_simulators.telescope.smb_server import find_smbd
 from support.left_out import left_out
 from support.telescope_wire import mutable, old_firmware, reply, scripted
@@ -334,3 +335,28 @@ def test_odd_names_are_counted_and_kept_out() -> None:
             listing = client.list_folder("M 31_sub")
     assert (listing.odd, listing.names) == (4, {listed[-1]})
     assert json.dumps(sorted(listing.names))
+
+
+@pytest.mark.parametrize(
+    ("asked", "other"), [(FOLDER, "M 82_sub"), (FOLDER, "M 81"), ("M 81", FOLDER), ("M 81", "M 82")]
+)
+@pytest.mark.parametrize("page", [0, 1, 2])
+def test_a_single_page_of_another_folder_spoils_a_listing(
+    simulate: Any, connect: Any, asked: str, other: str, page: int
+) -> None:
+    telescope = simulate()
+    for folder in {asked, other}:
+        fill(telescope.emmc.target_folder(folder), 45)
+    telescope.switch_on(MixListings(folder=f"MyWorks/{other}", after=page, times=1))
+    with pytest.raises(ListingFailed, match=r"another listing|entries"):
+        connect(telescope).list_folder(asked)
+    assert len(connect(telescope).list_folder(asked).files) >= 45
+
+
+def fill(folder: Path, count: int) -> None:
+    """Lay frames into a folder of frames, stacks into one of stacks."""
+    target = folder.name.removesuffix("_sub")
+    head = f"Light_{target}_20.0s_LP_" if folder.name.endswith("_sub") else f"DSO_Stacked_9_{target}_20.0s_"
+    between = "-" if folder.name.endswith("_sub") else "_"
+    for number in range(count):
+        (folder / f"{head}20260227{between}2101{number:02d}.fit").touch()

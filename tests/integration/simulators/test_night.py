@@ -45,6 +45,15 @@ def test_each_frame_has_its_pictures_and_no_temporary_name_stays(make_telescope:
     assert (frames[0].parent.parent / "M 81").is_dir()
 
 
+def test_a_full_size_frame_has_the_s50s_size_to_the_byte(make_telescope: MakeTelescope) -> None:
+    telescope = make_telescope()
+    night = NightPlan(targets=(_target("M 81", frames=1),))
+    assert _player(telescope, night).play().written == 1
+    [frame] = (telescope.spec.root / "MyWorks" / "M 81_sub").glob("*.fit")
+    assert frame.stat().st_size == 4_152_960
+    assert fits.getdata(frame).shape == (1920, 1080)
+
+
 @pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kathmandu", "Pacific/Auckland", "UTC"])
 def test_name_and_header_together_tell_the_offset(make_telescope: MakeTelescope, zone: str) -> None:
     telescope = make_telescope(timezone=zone)

@@ -9,20 +9,26 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from smbprotocol.connection import Connection, Dialects
-from smbprotocol.exceptions import SMBOSError
+from smbprotocol.exceptions import SMBConnectionClosed, SMBOSError
 
+from skyrelay.seestar.deadline import Deadline
+from skyrelay.seestar.smb_tree import GuestTree
 from skyrelay_simulators.telescope import SimulatedTelescope, SmbBackend
+from skyrelay_simulators.telescope.faults import LoseRename, RefuseRename
 from skyrelay_simulators.telescope.smb_server import find_smbd
 from support.left_out import left_out
 from support.waiting import eventually
 
 from .conftest import MakeTelescope
+
+TEN_S = timedelta(seconds=10)
 
 
 @pytest.fixture(params=[SmbBackend.SMBD, SmbBackend.IMPACKET])
@@ -107,6 +113,42 @@ def test_a_guest_renames(guest: _Guest) -> None:
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == {"CrowdSky_4_M 81.fit": b"stack"}
 
 
+def test_a_rename_is_refused_with_either_server(guest: _Guest) -> None:
+    folder = guest.telescope.emmc.target_folder("M 81")
+    (folder / "old.fit").write_bytes(b"stack")
+    guest.telescope.switch_on(RefuseRename(times=1))
+    with pytest.raises(SMBOSError, match="ACCESS_DENIED"):
+        guest.call("rename", "MyWorks/M 81/old.fit", "MyWorks/M 81/new.fit")
+    assert [path.name for path in folder.iterdir()] == ["old.fit"]
+    guest.call("rename", "MyWorks/M 81/old.fit", "MyWorks/M 81/new.fit")
+    assert [path.name for path in folder.iterdir()] == ["new.fit"]
+
+
+def test_a_renames_answer_is_lost_with_either_server(
+    make_telescope: MakeTelescope, backend: SmbBackend
+) -> None:
+    telescope = make_telescope(smb_backend=backend)
+    folder = telescope.emmc.target_folder("M 81")
+    (folder / "old.fit").write_bytes(b"stack")
+    telescope.switch_on(LoseRename())
+    at = telescope.endpoint
+    tree = GuestTree(at.host, at.smb_port, ["EMMC Images"], Deadline.after(TEN_S), TEN_S)
+    with pytest.raises(SMBConnectionClosed):
+        tree.rename("MyWorks\\M 81\\old.fit", "MyWorks\\M 81\\new.fit")
+    tree.abandon()
+    assert [path.name for path in folder.iterdir()] == ["new.fit"]
+    [rename] = telescope.journal.entries(channel="smb", method="rename")
+    assert rename.params == {"path": "MyWorks/M 81/new.fit"}
+    assert telescope.faults.to_json()["happened"] == {"lose_rename": 1}
+
+
+def test_what_is_asked_of_the_share_is_in_the_journal(guest: _Guest) -> None:
+    guest.sizes("MyWorks")
+    asked = [(entry.method, entry.params) for entry in guest.telescope.journal.entries(channel="smb")]
+    assert ("create", {"path": "MyWorks"}) in asked
+    assert {"negotiate", "session_setup", "tree_connect", "query_directory"} <= {name for name, _ in asked}
+
+
 def test_a_rename_never_replaces_another_file(guest: _Guest) -> None:
     folder = guest.telescope.emmc.target_folder("M 81")
     (folder / "old.fit").write_bytes(b"old")
@@ -151,9 +193,11 @@ def test_a_taken_port_is_said_so(make_telescope: MakeTelescope, backend: SmbBack
 
 def test_the_server_ends_with_the_telescope(make_telescope: MakeTelescope, backend: SmbBackend) -> None:
     telescope = make_telescope(smb_backend=backend)
-    assert _listens(telescope.endpoint.smb_port)
+    assert telescope.smb_server is not None
+    ports = (telescope.endpoint.smb_port, telescope.smb_server[1])
+    assert [_listens(port) for port in ports] == [True, True]
     telescope.stop()
-    assert not _listens(telescope.endpoint.smb_port)
+    assert [_listens(port) for port in ports] == [False, False]
 
 
 def test_the_server_ends_when_the_simulator_is_killed(tmp_path: Path, backend: SmbBackend) -> None:
@@ -162,7 +206,7 @@ def test_the_server_ends_when_the_simulator_is_killed(tmp_path: Path, backend: S
         "from skyrelay_simulators.telescope import *\n"
         f"root, backend = Path({str(tmp_path)!r}), SmbBackend({backend.value!r})\n"
         "spec = TelescopeSpec(serial='x', root=root, smb_backend=backend)\n"
-        "print(SimulatedTelescope(spec).start().endpoint.smb_port, flush=True); time.sleep(600)\n"
+        "print(SimulatedTelescope(spec).start().smb_server[1], flush=True); time.sleep(600)\n"
     )
     simulator = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     assert simulator.stdout is not None

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
-from skyrelay_simulators.site import SiteFileError, load_site
+from skyrelay.seestar.discovery import discover
+from skyrelay.seestar.telescope import Telescope as Seestar
+from skyrelay.seestar.telescope import TelescopeAddress
+from skyrelay.settings import TelescopeSettings, load_settings
+from skyrelay_simulators.site import Site, SiteFileError, load_site
+from support.raw_seestar_client import RawSeestarClient
 from support.waiting import eventually
 
 _PROGRAM = "from skyrelay_simulators.program import simulate; simulate()"
@@ -86,13 +93,95 @@ def test_observing_and_the_journal_are_within_reach(site_file: Path) -> None:
         roof = ready["telescopes"][1]
         requests.get(f"http://{roof['host']}:{roof['http_port']}/MyWorks/x", timeout=5)
         entries = requests.get(f"{control}/journal", params={"serial": "roof"}, timeout=5).json()["entries"]
-        assert [(entry["channel"], entry["code"]) for entry in entries] == [("http", 404)]
+        told = [(entry["channel"], entry["method"], entry["code"]) for entry in entries]
+        assert told == [("telescope", "observing", 0), ("telescope", "idle", 0), ("http", "GET", 404)]
         for wrong in ({"target": "M 1"}, {"serial": "nobody"}):
             assert requests.post(f"{control}/observe", json=wrong, timeout=5).status_code == 400
         assert requests.post(f"{control}/observe", data="[", timeout=5).status_code == 400
         assert requests.get(f"{control}/nothing", timeout=5).status_code == 404
         program.send_signal(signal.SIGINT)
         assert program.wait(5) == 0
+
+
+def test_faults_are_switched_while_it_runs(site_file: Path) -> None:
+    with _running("telescope", "--site", site_file) as (program, ready):
+        control, roof = ready["control"], ready["telescopes"][1]
+        drop = {"serial": "roof", "switch": "drop", "odds": 0.5, "times": 3}
+        board = requests.post(f"{control}/faults", json=drop, timeout=5).json()
+        assert (board["on"]["drop"]["odds"], board["on"]["drop"]["times"]) == (0.5, 3)
+        requests.post(f"{control}/faults", json={"serial": "roof", "switch": "switched_off"}, timeout=5)
+        with pytest.raises(OSError, match="timed out"):
+            socket.create_connection((roof["host"], roof["rpc_port"]), 0.5)
+        off = {"serial": "roof", "switch": "switched_off", "on": False}
+        assert list(requests.post(f"{control}/faults", json=off, timeout=5).json()["on"]) == ["drop"]
+        socket.create_connection((roof["host"], roof["rpc_port"]), 5).close()
+        shown = requests.get(f"{control}/faults", params={"serial": "roof"}, timeout=5).json()
+        assert list(shown["on"]) == ["drop"]
+        seed = {"serial": "roof", "seed": 5}
+        assert requests.post(f"{control}/faults/seed", json=seed, timeout=5).status_code == 200
+        assert requests.post(f"{control}/faults/clear", json={"serial": "roof"}, timeout=5).json()["on"] == {}
+        for wrong in (
+            {"switch": "explode"},
+            {"switch": "drop", "odds": 2},
+            {"switch": "address", "host": "x y"},
+        ):
+            answer = requests.post(f"{control}/faults", json={"serial": "roof", **wrong}, timeout=5)
+            assert (answer.status_code, bool(answer.json()["error"])) == (400, True)
+        requests.post(f"{control}/faults/clear", json={"serial": "roof"}, timeout=5)
+        back = requests.post(f"{control}/reboot", json={"serial": "roof", "seconds": 0}, timeout=5)
+        assert back.json()["serial"] == "roof"
+        assert requests.get(f"{control}/conduct", params={"serial": "roof"}, timeout=5).json() == {
+            "broken": []
+        }
+        program.send_signal(signal.SIGINT)
+        assert program.wait(5) == 0
+
+
+def test_a_site_begins_with_its_faults_its_clock_and_what_is_observed(tmp_path: Path) -> None:
+    path = tmp_path / "site.yaml"
+    path.write_text(
+        f"clock: {{start: 2026-02-27T21:00:00+01:00, speed: 600}}\n"
+        "telescopes:\n"
+        "  - observing: M 31\n"
+        "    telescope:\n"
+        f"      {{serial: a, root: {tmp_path}/a, smb_backend: 'off', faults: {{full: {{free_mb: 7}}}}}}\n"
+    )
+    with Site(load_site(path)) as site:
+        [telescope] = site.telescopes
+        assert telescope.observing
+        with RawSeestarClient(telescope.endpoint) as client:
+            assert client.result("get_disk_volume")["freeMB"] == 7
+            first = client.result("pi_get_time")
+            assert (first["year"], first["mon"], first["day"]) == (2026, 2, 27)
+            eventually(lambda: client.result("pi_get_time")["min"] >= 10)
+
+
+def test_the_garden_has_one_that_observes_one_that_is_locked_and_one_that_is_off(tmp_path: Path) -> None:
+    folder = tmp_path / "garden"
+    with _running("garden", "--folder", folder, "--control-port", "0") as (program, ready):
+        meadow, shed, _ = ready["telescopes"]
+        states = requests.get(f"{ready['control']}/state", timeout=5).json()["telescopes"]
+        assert [(state["observing"], state["faults"]) for state in states] == [
+            (True, []),
+            (states[1]["observing"], []),
+            (False, ["switched_off"]),
+        ]
+        found = discover(["127.255.255.255"], listen=timedelta(seconds=1))
+        assert {telescope.serial: telescope.host for telescope in found} == {
+            meadow["serial"]: meadow["host"],
+            shed["serial"]: shed["host"],
+        }
+        seen = {setting.name: _state(setting) for setting in load_settings(folder / "config.yaml").telescopes}
+        assert seen == {"meadow": "observing", "shed": "key missing", "roof": "unreachable"}
+        assert (folder / "seestar.pem").stat().st_mode & 0o077 == 0
+        program.send_signal(signal.SIGINT)
+        assert program.wait(10) == 0
+
+
+def _state(setting: TelescopeSettings) -> str:
+    address = TelescopeAddress(setting.host, setting.rpc_port, name=setting.name)
+    with Seestar(address, connect=timedelta(seconds=1), reply=timedelta(seconds=5)) as telescope:
+        return str(telescope.state().state).replace("_", " ")
 
 
 def test_one_telescope_needs_no_file(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from skyrelay.domain.states import BlockState, TelescopeState
 from skyrelay.service import utc_now
 from skyrelay.store.tables import Block, Stack, Telescope
 from skyrelay_simulators.telescope import SimulatedTelescope, SmbBackend
+from skyrelay_simulators.telescope.faults import CloseShare
 from skyrelay_simulators.telescope.rpc_codes import Code, RpcError
-from skyrelay_simulators.telescope.smb_server import SmbServer
 from support.telescope_wire import lossy
 from support.telescopes import EVENING, MakeTelescope, asked, stacks_on, take_frames
 from support.waiting import eventually
@@ -382,25 +382,19 @@ def test_after_five_passing_failures_a_person_is_asked(home: Home, make_telescop
 def test_without_smb_a_stack_keeps_its_name_until_the_share_is_back(
     home: Home, make_telescope: MakeTelescope
 ) -> None:
-    telescope = make_telescope()
-    share = SmbServer(replace(telescope.spec, smb_backend=SmbBackend.AUTO))
-    share.start()
-    share.stop()  # its port is known now, and nobody listens there
-    ready(home, telescope, smb_port=share.port)
+    telescope = make_telescope(**SMB)
+    share_port = telescope.endpoint.smb_port
+    telescope.switch_on(CloseShare())
+    ready(home, telescope)
     assert home.stack().state == BlockState.STACKED
     stack = home.only_stack()
     assert (stack.crowdsky_name, stack.renamed_at) == (NAMED, None)
-    assert f"refuses port {share.port}" in (stack.rename_error or "")
+    assert f"refuses port {share_port}" in (stack.rename_error or "")
     assert len(home.deliveries) == 1
     assert stacks_on(telescope) == [stack.original_name]
-    back = SmbServer(replace(telescope.spec, smb_backend=SmbBackend.AUTO, smb_port=share.port))
-    back.start()
-    try:
-        back.await_ready()
-        home.change(Telescope, inventory_started_at=EVENING)
-        later(home)
-    finally:
-        back.stop()
+    telescope.switch_off(CloseShare)
+    home.change(Telescope, inventory_started_at=EVENING)
+    later(home)
     stack = home.only_stack()
     assert (stack.renamed_at is not None, stack.rename_error) == (True, None)
     assert stacks_on(telescope) == [NAMED]

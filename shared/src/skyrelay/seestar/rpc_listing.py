@@ -7,7 +7,10 @@ comes back is checked for the marks that such a mix-up leaves.
 
 from __future__ import annotations
 
-from skyrelay.domain.light_frame import SUB_FOLDER_SUFFIX, LightFrameName, target_of_folder
+from pathlib import PurePosixPath
+
+from skyrelay.domain.light_frame import SUB_FOLDER_SUFFIX, LightFrameName
+from skyrelay.domain.stack_name import parse_stack_name
 from skyrelay.seestar.connection import Connection
 from skyrelay.seestar.errors import CommandRefused, FileMissing, ListingFailed
 from skyrelay.seestar.fields import Fields, JsonValue, as_number
@@ -60,9 +63,9 @@ def list_files(connection: Connection, folder: str) -> FileListing:
         raise ListingFailed(f"{connection.name}: {path} cannot be listed ({error})") from error
     if not pages:
         _check_there(connection, folder)
-    names = [entry.text("name") or "" for page in entries for entry in page if not _is_folder(entry)]
-    _check_unmixed(connection, folder, names)
-    return file_listing(folder, (RemoteFile(name) for name in names), Route.RPC)
+    shown = [[entry.text("name") or "" for entry in page if not _is_folder(entry)] for page in entries]
+    _check_unmixed(connection, folder, shown)
+    return file_listing(folder, (RemoteFile(name) for page in shown for name in page), Route.RPC)
 
 
 def _page_count(connection: Connection, path: str) -> int:
@@ -100,13 +103,31 @@ def _check_there(connection: Connection, folder: str) -> None:
         raise FileMissing(f"{connection.name}: no folder {folder} is seen on it")
 
 
-def _check_unmixed(connection: Connection, folder: str, names: list[str]) -> None:
-    """Refuse a listing that shows another one's files."""
-    target = target_of_folder(folder) if folder.endswith(SUB_FOLDER_SUFFIX) else None
-    frames = [frame for name in names if (frame := LightFrameName.parse(name))]
-    strangers = [frame for frame in frames if target is not None and not _belongs(frame.target, target)]
-    if len(set(names)) < len(names) or (frames and len(strangers) == len(frames)):
+def _check_unmixed(connection: Connection, folder: str, pages: list[list[str]]) -> None:
+    """Refuse a listing of which a page shows another folder's files."""
+    names = [name for page in pages for name in page]
+    if len(set(names)) < len(names) or any(_is_elsewhere(page, folder) for page in pages):
         raise ListingFailed(f"{connection.name}: {folder}: another listing got in between; list it again")
+
+
+def _is_elsewhere(page: list[str], folder: str) -> bool:
+    """Tell whether a page shows frames or stacks, and none that belongs into the folder.
+
+    Frames lie in ``NAME_sub``, stacks in ``NAME``; a person may have put some other one there too.
+    """
+    target, wants_frames = folder.removesuffix(SUB_FOLDER_SUFFIX), folder.endswith(SUB_FOLDER_SUFFIX)
+    found = [kind for name in page if (kind := _kind_and_target(name))]
+    at_home = (is_frame == wants_frames and _belongs(whose, target) for is_frame, whose in found)
+    return bool(found) and not any(at_home)
+
+
+def _kind_and_target(name: str) -> tuple[bool, str] | None:
+    """Tell whether a FITS file or its picture is a frame (else a stack), and of what; `None` for others."""
+    fits_name = f"{PurePosixPath(name).stem.removesuffix('_thn')}.fit"
+    if frame := LightFrameName.parse(fits_name):
+        return True, frame.target
+    stack = parse_stack_name(fits_name)
+    return (False, stack.target) if stack else None
 
 
 def _belongs(frame_target: str, target: str) -> bool:

@@ -1,6 +1,6 @@
 """A stand-in for a Seestar telescope over its real protocols. Importing it starts nothing."""
 
-from skyrelay_simulators.telescope.clock import Clock, SystemClock
+from skyrelay_simulators.telescope.clock import Clock, FastClock, SystemClock
 from skyrelay_simulators.telescope.firmware import Firmware
 from skyrelay_simulators.telescope.journal import Journal, JournalEntry
 from skyrelay_simulators.telescope.keys import KeyPair, generate_key_pair
@@ -10,6 +10,7 @@ from skyrelay_simulators.telescope.spec import Endpoint, SmbBackend, TelescopeSp
 __all__ = [
     "Clock",
     "Endpoint",
+    "FastClock",
     "Firmware",
     "Journal",
     "JournalEntry",

@@ -18,6 +18,9 @@ class Clock(Protocol):
     def monotonic_s(self) -> float:
         """Give seconds of a clock that never goes back."""
 
+    def real_s(self, seconds: float) -> float:
+        """Give for how long to wait, really, until so many seconds have passed by this clock."""
+
 
 class SystemClock:
     """This machine's clock."""
@@ -29,6 +32,41 @@ class SystemClock:
     def monotonic_s(self) -> float:
         """Give seconds of a clock that never goes back."""
         return time.monotonic()
+
+    def real_s(self, seconds: float) -> float:
+        """Give for how long to wait, really, until so many seconds have passed by this clock."""
+        return seconds
+
+
+class FastClock:
+    """A clock that begins at a moment of one's choice and runs as fast as one likes.
+
+    Parameters
+    ----------
+    start
+        What it shows at first, aware; `None` is the present.
+    speed
+        Its seconds in a real one.
+    """
+
+    def __init__(self, start: datetime | None = None, speed: float = 1.0) -> None:
+        if speed <= 0 or (start is not None and start.tzinfo is None):
+            raise ValueError("a clock wants a speed above 0, and a start with its offset from UTC")
+        self._start = (start or datetime.now(UTC)).astimezone(UTC)
+        self._speed = speed
+        self._began_s = time.monotonic()
+
+    def now_utc(self) -> datetime:
+        """Give the moment that it shows, aware, in UTC."""
+        return self._start + timedelta(seconds=self.monotonic_s())
+
+    def monotonic_s(self) -> float:
+        """Give its seconds since it began."""
+        return (time.monotonic() - self._began_s) * self._speed
+
+    def real_s(self, seconds: float) -> float:
+        """Give for how long to wait, really, until so many seconds have passed by this clock."""
+        return seconds / self._speed
 
 
 class WallClock:
@@ -70,6 +108,10 @@ class WallClock:
         """Make the clock wrong by ``error`` (positive = ahead)."""
         with self._lock:
             self._error = error
+
+    def restart(self) -> None:
+        """Begin to count the uptime anew."""
+        self._started_s = self._clock.monotonic_s()
 
     def uptime_s(self) -> float:
         """Give the seconds since the telescope was switched on, as in every reply's Timestamp."""

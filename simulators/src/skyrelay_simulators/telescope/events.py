@@ -10,6 +10,7 @@ from typing import Any
 from skyrelay_simulators.telescope.clock import WallClock
 
 Listener = Callable[[bytes], None]
+LINE_END = b"\r\n"
 
 
 class Events:
@@ -39,7 +40,7 @@ class Events:
     def line(self, name: str, fields: dict[str, Any]) -> bytes:
         """Write one event as it goes over the wire."""
         event = {"Event": name, "Timestamp": f"{self._wall_clock.uptime_s():.9f}", **fields}
-        return json.dumps(event, ensure_ascii=False).encode() + b"\r\n"
+        return json.dumps(event, ensure_ascii=False).encode() + LINE_END
 
     def publish(self, name: str, fields: dict[str, Any]) -> None:
         """Tell everybody, from any thread; nothing happens once the loop is closed."""

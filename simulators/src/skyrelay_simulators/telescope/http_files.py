@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import mimetypes
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from email.utils import formatdate
 from http import HTTPStatus
 from pathlib import Path
 
 from skyrelay_simulators.telescope.device import Device
 from skyrelay_simulators.telescope.emmc import NotOnEmmcError
+from skyrelay_simulators.telescope.faults import CutDownload, StallDownload
 from skyrelay_simulators.telescope.http_wire import Head, HttpServer, Request
 
 _CHUNK = 256 * 1024  # bytes read and sent at a time
@@ -50,15 +51,16 @@ class FileServer:
         self._http = HttpServer(self._respond)
         self.send_body = send_body
 
-    async def start(self) -> int:
-        """Listen; give the real port."""
-        return await self._http.start(self._device.spec.host, self._device.spec.http_port)
+    async def start(self, hosts: Sequence[str], port: int) -> int:
+        """Listen at these addresses; give the real port."""
+        return await self._http.start(hosts, port)
 
     async def stop(self) -> None:
         """Stop listening and drop all connections."""
         await self._http.stop()
 
     async def _respond(self, request: Request, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(self._device.latency_s)
         status = await self._send(request, writer)
         params = {"path": request.path, "range": request.headers.get("range")}
         self._device.journal.note("http", request.peer, request.verb, params=params, code=status)
@@ -86,8 +88,18 @@ class FileServer:
         writer.write(head.to_bytes())
         if request.verb == "GET":
             start, length = (part.start, len(part)) if part is not None else (0, size)
-            await self.send_body(writer, path, start, length)
+            await self._send_body(writer, path, start, length)
         return head.status
+
+    async def _send_body(self, writer: asyncio.StreamWriter, path: Path, start: int, length: int) -> None:
+        """Send the bytes promised, or as many as a fault lets through."""
+        if cut := self._device.faults.take(CutDownload, path.name):
+            await self.send_body(writer, path, start, int(length * cut.share))
+            raise ConnectionAbortedError("fault: the download is cut short")
+        if stall := self._device.faults.take(StallDownload, path.name):
+            await self.send_body(writer, path, start, int(length * stall.share))
+            await asyncio.Event().wait()  # until the client or the telescope hangs up
+        await self.send_body(writer, path, start, length)
 
 
 def parse_range(header: str, size: int) -> range | None:

@@ -6,10 +6,13 @@ A web framework would not let a test send half a body under a full Content-Lengt
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from urllib.parse import parse_qsl, unquote, urlsplit
+
+from skyrelay_simulators.telescope.tcp import TcpServer
 
 _LONGEST_BODY = 1024 * 1024  # bytes; control requests are a line
 _IDLE_S = 30.0  # seconds a kept connection may be silent
@@ -53,34 +56,19 @@ class HttpServer:
 
     def __init__(self, respond: Respond) -> None:
         self._respond = respond
-        self._server: asyncio.Server | None = None
-        self._connections: set[asyncio.Task[None]] = set()
+        self._tcp = TcpServer(self._serve_quietly)
 
-    async def start(self, host: str, port: int) -> int:
-        """Listen; give the real port."""
-        self._server = await asyncio.start_server(self._accept, host, port)
-        real_port: int = self._server.sockets[0].getsockname()[1]
-        return real_port
+    async def start(self, hosts: Sequence[str], port: int) -> int:
+        """Listen at these addresses; give the real port."""
+        return await self._tcp.start(hosts, port)
 
     async def stop(self) -> None:
         """Stop listening and drop all connections."""
-        if self._server is not None:
-            self._server.close()
-        for task in tuple(self._connections):
-            task.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+        await self._tcp.stop()
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - asyncio runs every connection in a task
-        self._connections.add(task)
-        try:
+    async def _serve_quietly(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(TimeoutError, BadRequestError):  # the client is silent or talks nonsense
             await self._serve(reader, writer)
-        except (ConnectionError, TimeoutError, BadRequestError, asyncio.CancelledError):
-            pass  # the client left or talks nonsense, or we stop: all of them end the connection
-        finally:
-            self._connections.discard(task)
-            writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         host, port = writer.get_extra_info("peername")[:2]

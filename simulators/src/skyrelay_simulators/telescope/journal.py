@@ -28,13 +28,15 @@ class JournalEntry:
     at
         The same moment, aware, in UTC (the host's clock, not the telescope's).
     channel
-        ``rpc``, ``http``, ``udp`` or ``control``.
+        What was asked: ``rpc``, ``http``, ``smb`` or ``udp``. What the telescope did by itself:
+        ``telescope`` (``observing``, ``idle``, ``reboot``, ``up``), ``stack`` (``begin`` and how it ended),
+        ``fault`` (the switch of an incident that happened).
     connection
-        Which connection it came over, e.g. ``127.0.0.1:51234``.
+        Which connection it came over, e.g. ``127.0.0.1:51234``; empty for its own doings.
     method
-        RPC method, HTTP verb, or what happened to the connection (``connect``, ``idle close``, …).
+        RPC method, HTTP verb, SMB command, or what happened (``connect``, ``idle close``, …).
     params
-        RPC parameters, or the HTTP path.
+        RPC parameters, the HTTP or SMB path, the frames of a stack.
     code
         RPC code (0 = good) or HTTP status.
     verify

@@ -8,6 +8,8 @@ from enum import StrEnum
 from threading import Lock
 from typing import Any
 
+from skyrelay_simulators.telescope.journal import Journal
+
 Publish = Callable[[str, dict[str, Any]], None]
 
 
@@ -53,10 +55,14 @@ class Observation:
     ----------
     publish
         Tells the connected clients.
+    journal
+        Is told when observing begins and ends.
     """
 
-    def __init__(self, publish: Publish) -> None:
+    def __init__(self, publish: Publish, journal: Journal) -> None:
         self._publish = publish
+        self._journal = journal
+        self._noted_busy = False
         self._view = View()
         self._plan: dict[str, Any] | None = None
         self._lock = Lock()
@@ -83,6 +89,7 @@ class Observation:
         """Look at something."""
         with self._lock:
             self._view = view
+        self._note()
         self._publish("View", view.to_json())
 
     def end(self, state: Activity = Activity.COMPLETE) -> None:
@@ -93,7 +100,14 @@ class Observation:
                 state, "", "none", last.target_name, last.ra_hours, last.dec_deg, last.lp_filter
             )
             view = self._view
+        self._note()
         self._publish("View", view.to_json())
+
+    def forget(self) -> None:
+        """Know of no view and no plan, as after a reboot; nobody is there to be told."""
+        with self._lock:
+            self._view, self._plan = View(), None
+        self._note()
 
     def begin_plan(self, plan: dict[str, Any]) -> None:
         """Take a plan and work on it."""
@@ -108,4 +122,12 @@ class Observation:
     def _set_plan(self, plan: dict[str, Any]) -> None:
         with self._lock:
             self._plan = plan
+        self._note()
         self._publish("ViewPlan", plan)
+
+    def _note(self) -> None:
+        busy, target = self.busy, self.view.target_name
+        with self._lock:
+            changed, self._noted_busy = busy != self._noted_busy, busy
+        if changed:
+            self._journal.note("telescope", "", "observing" if busy else "idle", params={"target": target})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +12,7 @@ from zoneinfo import ZoneInfoNotFoundError
 
 from skyrelay_simulators.telescope.batch_stack import StackSetting
 from skyrelay_simulators.telescope.device import Device
-from skyrelay_simulators.telescope.emmc import PAGE_SIZE, NotOnEmmcError
+from skyrelay_simulators.telescope.emmc import MY_WORKS, PAGE_SIZE, NotOnEmmcError
 from skyrelay_simulators.telescope.firmware import Firmware
 from skyrelay_simulators.telescope.keys import is_signed, new_challenge
 from skyrelay_simulators.telescope.observation import Activity, View
@@ -93,7 +94,7 @@ def introduce(device: Device) -> dict[str, Any]:
 
 def get_verify_str(call: Call) -> dict[str, str]:
     """Set a challenge; an empty one where no key is wanted."""
-    call.session.challenge = new_challenge() if call.device.spec.wants_key else ""
+    call.session.challenge = new_challenge() if call.device.wants_key else ""
     return {"str": call.session.challenge}
 
 
@@ -101,7 +102,9 @@ def verify_client(call: Call) -> int:
     """Check the signature of the challenge; a challenge is good for one try."""
     challenge, call.session.challenge = call.session.challenge, ""
     public_pem = call.device.spec.public_key_pem
-    if not challenge or public_pem is None or call.text("data") != challenge:
+    if not challenge or call.text("data") != challenge:
+        raise RpcError(Code.FAIL_TO_OPERATE)
+    if public_pem is None or call.device.refuses_keys:
         raise RpcError(Code.FAIL_TO_OPERATE)
     if not is_signed(challenge, call.text("sign"), public_pem):
         raise RpcError(Code.FAIL_TO_OPERATE)
@@ -111,7 +114,7 @@ def verify_client(call: Call) -> int:
 
 def pi_is_verified(call: Call) -> bool:
     """Say whether this connection has authenticated."""
-    if call.device.spec.wants_key and not call.session.verified:
+    if call.device.wants_key and not call.session.verified:
         raise RpcError(Code.NOT_VERIFIED)
     return True
 
@@ -184,7 +187,7 @@ def get_disk_volume(call: Call) -> dict[str, int]:
 
 def get_volume(device: Device) -> dict[str, int]:
     """Give the eMMC's size and what is free, in MB."""
-    volume = device.emmc.volume()
+    volume = device.volume()
     return {"totalMB": volume.total_mb, "freeMB": volume.free_mb}
 
 
@@ -276,7 +279,7 @@ def stop_func(call: Call) -> int:
 
 def get_albums(call: Call) -> dict[str, Any]:
     """List the folders of MyWorks, less those that this telescope forgets."""
-    return call.device.emmc.albums(call.device.spec.albums_left_out)
+    return call.device.emmc.albums(call.device.hidden_folders)
 
 
 def get_img_file_page_number(call: Call) -> int:
@@ -286,7 +289,22 @@ def get_img_file_page_number(call: Call) -> int:
     except NotOnEmmcError as error:
         raise RpcError(Code.BAD_PARAMETER) from error
     call.device.cursor.entries = tuple(entries)
+    call.device.cursor.path = call.text("dir")
     return -(-len(entries) // PAGE_SIZE)
+
+
+def list_elsewhere(device: Device, folder: str = "") -> None:
+    """Move the one cursor as another client's listing does: to ``folder``, else to the next in MyWorks."""
+    path = folder or _next_folder(device)
+    with contextlib.suppress(NotOnEmmcError):
+        device.cursor.entries = tuple(device.emmc.listing(path, skip_videos=False))
+        device.cursor.path = path
+
+
+def _next_folder(device: Device) -> str:
+    folders = [f"{MY_WORKS}/{entry['name']}" for entry in device.emmc.listing(MY_WORKS, skip_videos=True)]
+    later = [path for path in folders if path > device.cursor.path.strip("/")]
+    return (later or folders or [MY_WORKS])[0]
 
 
 def get_img_file_page_name(call: Call) -> list[dict[str, Any]]:
@@ -387,7 +405,7 @@ def answer(device: Device, session: Session, method_name: str, params: Any) -> A
     method = METHODS.get(method_name)
     if method is None or not method.exists(device.firmware):
         raise RpcError(Code.METHOD_NOT_FOUND)
-    if device.spec.wants_key and not session.verified and not method.before_handshake:
+    if device.wants_key and not session.verified and not method.before_handshake:
         raise RpcError(Code.NOT_VERIFIED)
     _check_verify(device.firmware, params)
     return method.handler(Call(device, session, params))

@@ -4,15 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from skyrelay_simulators.telescope.device import Device
+from skyrelay_simulators.telescope.events import LINE_END
+from skyrelay_simulators.telescope.faults import (
+    Drop,
+    DropReply,
+    Garbage,
+    LoseReply,
+    MergePackets,
+    MixListings,
+    Observe,
+    Reboot,
+    Refuse,
+    SlowReply,
+    SplitPackets,
+)
+from skyrelay_simulators.telescope.observation import Activity, View
 from skyrelay_simulators.telescope.rpc_codes import Code, RpcError
-from skyrelay_simulators.telescope.rpc_methods import Session, answer
+from skyrelay_simulators.telescope.rpc_methods import Session, answer, list_elsewhere
+from skyrelay_simulators.telescope.rpc_rubbish import merge, rubbish, split
+from skyrelay_simulators.telescope.tcp import TcpServer
 
-LINE_END = b"\r\n"
 _LONGEST_LINE = 4 * 1024 * 1024  # bytes; a setting that names 10,000 frames is 1 MB
+_BETWEEN_PACKETS_S = 0.002  # so that the kernel does not put them together again
 _MOST_UNREAD = 1024 * 1024  # bytes of events that wait for a client that does not read
 
 
@@ -27,38 +44,22 @@ class RpcServer:
 
     def __init__(self, device: Device) -> None:
         self._device = device
-        self._server: asyncio.Server | None = None
-        self._connections: set[asyncio.Task[None]] = set()
+        self._tcp = TcpServer(self._serve, limit=_LONGEST_LINE)
 
-    async def start(self) -> int:
-        """Listen; give the real port."""
-        spec = self._device.spec
-        self._server = await asyncio.start_server(self._accept, spec.host, spec.rpc_port, limit=_LONGEST_LINE)
-        port: int = self._server.sockets[0].getsockname()[1]
-        return port
+    async def start(self, hosts: Sequence[str], port: int) -> int:
+        """Listen at these addresses; give the real port."""
+        return await self._tcp.start(hosts, port)
 
     async def stop(self) -> None:
         """Stop listening and drop all connections."""
-        if self._server is not None:
-            self._server.close()
-        self.drop_connections()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+        await self._tcp.stop()
 
     def drop_connections(self) -> None:
         """Drop all connections, as bad Wi-Fi does."""
-        for task in tuple(self._connections):
-            task.cancel()
+        self._tcp.drop()
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - asyncio runs every connection in a task
-        self._connections.add(task)
-        try:
-            await _Connection(self._device, reader, writer).serve()
-        except (ConnectionError, asyncio.CancelledError):
-            pass  # the client left, or the telescope stops: both end the connection, nothing else
-        finally:
-            self._connections.discard(task)
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _Connection(self._device, reader, writer).serve()
 
 
 class _Connection:
@@ -73,8 +74,7 @@ class _Connection:
         self._enter()
         try:
             async for line in self._lines():
-                self._writer.write(self._reply(line))
-                await self._writer.drain()
+                await self._serve_line(line)
         finally:
             self._leave()
 
@@ -88,6 +88,7 @@ class _Connection:
     def _leave(self) -> None:
         self._device.clients -= 1
         self._device.events.remove(self._tell)
+        self._device.journal.note("rpc", self._session.name, "disconnect")
         self._writer.close()
 
     def _tell(self, line: bytes) -> None:
@@ -98,7 +99,7 @@ class _Connection:
     async def _lines(self) -> AsyncIterator[bytes]:
         while True:
             try:
-                line = await asyncio.wait_for(self._reader.readline(), self._device.spec.idle_close_s)
+                line = await asyncio.wait_for(self._reader.readline(), self._device.idle_close_s)
             except TimeoutError:
                 self._device.journal.note("rpc", self._session.name, "idle close")
                 return
@@ -109,26 +110,73 @@ class _Connection:
             if line.strip():
                 yield line
 
-    def _reply(self, line: bytes) -> bytes:
+    async def _serve_line(self, line: bytes) -> None:
         request = _parse(line)
         if request is None:
             self._device.journal.note("rpc", self._session.name, "no json", code=Code.BAD_PARAMETER)
-            return b""
+            return
         method, params = str(request.get("method", "")), request.get("params")
+        await self._suffer_before(method)
         outcome = self._outcome(method, params)
         noted = _without_signature(method, params)
         verify = bool(request.get("verify"))
         self._device.journal.note(
             "rpc", self._session.name, method, params=noted, code=outcome["code"], verify=verify
         )
-        events = self._chatter(method)
-        return events + self._envelope(method, outcome, request.get("id"))
+        if not self._loses_reply(method):
+            await self._send(
+                method, self._chatter(method) + self._envelope(method, outcome, request.get("id"))
+            )
+
+    async def _suffer_before(self, method: str) -> None:
+        """Let happen what comes between a command's arrival and its being carried out."""
+        faults = self._device.faults
+        if faults.take(Drop, method):
+            raise ConnectionAbortedError(f"fault: dropped before {method}")
+        if slow := faults.take(SlowReply, method):
+            await asyncio.sleep(slow.seconds)
+        if self._device.latency_s:
+            await asyncio.sleep(self._device.latency_s)
+        if observe := faults.take(Observe, method):
+            self._device.observation.begin(View(Activity.WORKING, "Stack", "star", observe.target))
+        if method == "get_img_file_page_name" and (mix := faults.take(MixListings, method)):
+            list_elsewhere(self._device, mix.folder)
 
     def _outcome(self, method: str, params: Any) -> dict[str, Any]:
         try:
+            self._refuse_if_told(method)
             return {"result": answer(self._device, self._session, method, params), "code": Code.GOOD}
         except RpcError as error:
             return {"error": str(error), "code": error.code}
+
+    def _refuse_if_told(self, method: str) -> None:
+        if refuse := self._device.faults.take(Refuse, method):
+            raise RpcError(refuse.code)
+
+    def _loses_reply(self, method: str) -> bool:
+        """Whether the reply is lost alone; raises where the connection goes with it."""
+        faults = self._device.faults
+        if faults.take(DropReply, method):
+            raise ConnectionAbortedError(f"fault: dropped after {method}")
+        if reboot := faults.take(Reboot, method):
+            self._device.reboot(reboot.seconds)
+            raise ConnectionAbortedError(f"fault: rebooted after {method}")
+        return faults.take(LoseReply, method) is not None
+
+    async def _send(self, method: str, reply: bytes) -> None:
+        faults = self._device.faults
+        before = rubbish(garbage, faults) if (garbage := faults.take(Garbage, method)) else b""
+        packets = [before + reply]
+        if splitting := faults.take(SplitPackets, method):
+            packets = split(before + reply, splitting.pieces)
+        elif faults.take(MergePackets, method):
+            event = self._device.events.line("PiStatus", self._device.power.to_json())
+            packets = [*merge(before + reply, event)]
+        for packet in packets:
+            self._writer.write(packet)
+            await self._writer.drain()
+            if len(packets) > 1:
+                await asyncio.sleep(_BETWEEN_PACKETS_S)
 
     def _chatter(self, method: str) -> bytes:
         """Give an event that comes before the reply: at the handshake there is always one."""

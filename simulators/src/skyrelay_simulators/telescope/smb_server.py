@@ -1,4 +1,7 @@
-"""The telescope's share (445 in life): a real ``smbd`` where there is one, else impacket's server."""
+"""The telescope's share: a real ``smbd`` where there is one, else impacket's server.
+
+A telescope gives it a port of its own; its clients come through `smb_wire`.
+"""
 
 from __future__ import annotations
 
@@ -94,6 +97,14 @@ class SmbServer:
         self._state: tempfile.TemporaryDirectory[str] | None = None
         self.port = 0
 
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Where it listens once it is started; `None` if there is no share at all."""
+        return (self._connectable_host(), self.port) if self.port else None
+
+    def _connectable_host(self) -> str:
+        return "127.0.0.1" if self._spec.host == "0.0.0.0" else self._spec.host  # noqa: S104 - compared, not bound
+
     def start(self) -> None:
         """Start serving, without waiting for it (`await_ready` does); raises `OSError`, `SmbStartError`."""
         if self._backend is SmbBackend.OFF:
@@ -141,9 +152,8 @@ class SmbServer:
             time.sleep(_POLL_S)
 
     def _answers(self) -> bool:
-        host = "127.0.0.1" if self._spec.host == "0.0.0.0" else self._spec.host  # noqa: S104 - compared, not bound
         try:
-            socket.create_connection((host, self.port), timeout=1.0).close()
+            socket.create_connection((self._connectable_host(), self.port), timeout=1.0).close()
         except OSError:
             return False
         return True

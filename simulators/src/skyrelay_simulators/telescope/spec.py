@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import ConfigDict
 
+from skyrelay_simulators.telescope.faults import read_fault
 from skyrelay_simulators.telescope.firmware import Firmware
 
 ANY_FREE_PORT = 0
@@ -50,7 +52,7 @@ class TelescopeSpec:
     stack_seconds
         How long a batch stack takes, at least.
     stack_rejects
-        How many frames of each batch stack do not align, and so are left out.
+        How many frames of each batch stack do not align, and so are left out (fault ``use_fewer``).
     longitude_deg, latitude_deg
         The site, east and north positive.
     battery_percent
@@ -64,7 +66,11 @@ class TelescopeSpec:
     share
         Name of the SMB share; some firmware documents ``Seestar``.
     albums_left_out
-        Folders that ``get_albums`` does not mention (live: up to 8 of 41 were missing).
+        Folders that ``get_albums`` does not mention (live: up to 8 of 41; fault ``hide_folders``).
+    faults
+        What is switched on from the start: fields by switch, see `faults` and docs/simulator.md.
+    fault_seed
+        Of the dice that incidents are thrown with; `None` for chance.
     journal_path
         File that the journal is appended to as JSON lines, if wanted.
     """
@@ -96,6 +102,8 @@ class TelescopeSpec:
     smb_backend: SmbBackend = SmbBackend.AUTO
     share: str = "EMMC Images"
     albums_left_out: frozenset[str] = frozenset()
+    faults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    fault_seed: int | None = None
     journal_path: Path | None = None
 
     def __post_init__(self) -> None:
@@ -103,6 +111,8 @@ class TelescopeSpec:
             raise ValueError(
                 f"telescope {self.serial} wants a key: give public_key_pem, or turn wants_key off"
             )
+        for switch, fields in self.faults.items():
+            read_fault(switch, fields)
 
     @property
     def firmware(self) -> Firmware:
