@@ -18,11 +18,11 @@ from skyrelay.seestar.deadline import Deadline
 from skyrelay.seestar.errors import (
     ConnectionClosed,
     DeadlinePassed,
-    HostAway,
     HostUnknown,
     KeyMissing,
     MethodUnknown,
     NoAnswer,
+    ProgramSilent,
     RefusedForNow,
     ReplyLost,
     ServiceDown,
@@ -189,11 +189,11 @@ def test_each_way_of_being_away_is_told_apart() -> None:
             connection.read("get_device_state")
 
 
-def test_a_device_that_accepts_and_says_nothing_is_away() -> None:
+def test_a_device_that_accepts_and_says_nothing_is_told_from_one_that_is_away() -> None:
     with (
         scripted(lambda _request: b"") as telescope,
         Connection(telescope.host, telescope.port, connect=SHORT, reply=SHORT) as connection,
-        pytest.raises(HostAway, match="get_verify_str was not answered"),
+        pytest.raises(ProgramSilent, match="takes connections, but get_verify_str was not answered"),
     ):
         connection.read("get_device_state")
 

@@ -21,10 +21,10 @@ from skyrelay.seestar.errors import (
     Code,
     ConnectionClosed,
     DeadlinePassed,
-    HostAway,
     KeyMissing,
     KeyRefused,
     NoAnswer,
+    ProgramSilent,
     ReplyLost,
     refusal,
 )
@@ -269,7 +269,10 @@ class Connection:
         except LinkDropped as drop:
             raise LinkDropped(str(drop), sent=False) from drop  # the caller's own request was not sent
         except ReplyLate as late:
-            raise HostAway(f"{self.name}: connected, but {method} was not answered in time") from late
+            raise ProgramSilent(
+                f"{self.name} is there and takes connections, but {method} was not answered in time: "
+                "it is stuck or half asleep, or its Wi-Fi is very weak"
+            ) from late
 
 
 def _result(reply: Reply) -> JsonValue:

@@ -138,7 +138,7 @@ class Telescope:
         except KeyRefused as error:
             return TelescopeStatus(TelescopeState.KEY_REFUSED, str(error))
         except Unreachable as error:
-            return TelescopeStatus(TelescopeState.UNREACHABLE, str(error))
+            return TelescopeStatus(TelescopeState.UNREACHABLE, str(error), reach=error.reach)
         except CommandRefused as error:
             return TelescopeStatus(TelescopeState.UNKNOWN, str(error))
 
