@@ -41,7 +41,7 @@ def test_an_address_a_name_a_port_and_a_network_are_read(text: str, asked: tuple
     ],
 )
 def test_anything_else_is_refused_in_words(text: str) -> None:
-    with pytest.raises(ValueError, match="is no address|is no network|too many hosts"):
+    with pytest.raises(ValueError, match=r"is no address|is no network|too many hosts"):
         asked_of(text)
 
 
