@@ -20,7 +20,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
 
-from skyrelay.domain.asked import asked_of
+from skyrelay.domain.asked import Asked, asked_of
 from skyrelay.domain.block import BLOCK_MINUTES, check_block_minutes
 from skyrelay.errors import ConfigurationError
 
@@ -224,6 +224,13 @@ class Settings(BaseSettings):
     database_url: SecretStr = SecretStr("")
     data_dir: Path = Path("data")
     setup: Literal["ask", "done"] = "ask"
+
+    @property
+    def asked(self) -> tuple[Asked, ...]:
+        """Whom to ask for telescopes beside the broadcasts: the configured and ``discovery.addresses``."""
+        named = [Asked(each.host, each.discovery_port) for each in self.telescopes]
+        added = [one for address in self.discovery.addresses for one in asked_of(address)]
+        return tuple(dict.fromkeys([*named, *added]))
 
     @property
     def archive_path(self) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from datetime import timedelta
 
-from skyrelay.domain.asked import Asked, asked_of
+from skyrelay.domain.asked import Asked
 from skyrelay.logs import get_logger
 from skyrelay.seestar.discovery import Discovered, broadcast_addresses, discover
 from skyrelay.settings import Settings
@@ -24,24 +24,13 @@ def find_moved(settings: Settings, row: Telescope, tried: Collection[str]) -> st
     if row.serial is None:
         return None
     try:
-        found = discover(whom_to_ask(settings), listen=_LISTEN, until={row.serial})
+        # What is configured is asked too, since a broadcast leaves no bridge network (Docker's).
+        asked: list[str | Asked] = [*broadcast_addresses(), *settings.asked]
+        found = discover(asked, listen=_LISTEN, until={row.serial})
     except OSError as error:  # no network at all, which the state says already
         _log.info("telescopes cannot be looked for now", problem=str(error))
         return None
     return _elsewhere(found, row.serial, tried)
-
-
-def whom_to_ask(settings: Settings) -> tuple[Asked, ...]:
-    """Give all addresses at which a telescope may be: broadcasts, the configured hosts and networks.
-
-    What is configured counts, since a broadcast leaves no bridge network (Docker's).
-    """
-    named = [Asked(each.host, each.discovery_port) for each in settings.telescopes]
-    return tuple(dict.fromkeys([*_read(broadcast_addresses()), *_read(settings.discovery.addresses), *named]))
-
-
-def _read(addresses: Iterable[str]) -> list[Asked]:
-    return [one for address in addresses for one in asked_of(address)]
 
 
 def _elsewhere(found: Iterable[Discovered], serial: str, tried: Collection[str]) -> str | None:
