@@ -86,6 +86,7 @@ class Link:
     ) -> None:
         self._socket = socket.create_connection((host, port), timeout=max(deadline.left_s, 0.001))
         self._socket.settimeout(_SEND_S)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # no request waits
         self._on_event = on_event
         self._ids = itertools.count(1)
         self._waiting: dict[int, _Waiting] = {}

@@ -100,8 +100,26 @@ class SmbShare:
             if not entry.is_folder
         ]
 
-    def rename(self, folder: str, old: str, new: str, deadline: Deadline | None = None) -> None:
+    def names(self, folder: str) -> frozenset[str]:
+        """Name a folder's files. Raises as `files` does."""
+        return frozenset(file.name for file in self.files(folder))
+
+    def rename(
+        self,
+        folder: str,
+        old: str,
+        new: str,
+        deadline: Deadline | None = None,
+        *,
+        among: frozenset[str] | None = None,
+    ) -> None:
         """Give a file another name; a file of that name is never replaced.
+
+        Parameters
+        ----------
+        among
+            The folder's names, where they were listed just before: a listing of thousands of files is not
+            made again for each of a stack's pictures. The server refuses what has come in between.
 
         Raises
         ------
@@ -114,7 +132,7 @@ class SmbShare:
         Unreachable, ShareMissing, DeadlinePassed, TransientError
             If it was not done.
         """
-        before = self._names(folder)
+        before = self.names(folder) if among is None else among
         if new.casefold() in {name.casefold() for name in before if name != old}:
             raise NameTaken(f"{self._port.telescope}: {folder} holds a file {new} already")
         if old not in before:
@@ -136,7 +154,7 @@ class SmbShare:
 
     def upload(self, folder: str, name: str, source: Path, deadline: Deadline | None = None) -> None:
         """Write a file into a folder, under a ``.part`` name until it is whole; raises as `rename` does."""
-        if name in self._names(folder):
+        if name in self.names(folder):
             raise NameTaken(f"{self._port.telescope}: {folder} holds a file {name} already")
         path = _path(folder, name + _PART)
         with source.open("rb") as local:
@@ -154,14 +172,11 @@ class SmbShare:
                 f"{self._port.telescope}: cannot tell whether {old} was renamed in {folder}"
             ) from lost
 
-    def _names_after(self, folder: str, lost: NoAnswer) -> set[str]:
+    def _names_after(self, folder: str, lost: NoAnswer) -> frozenset[str]:
         try:
-            return self._names(folder)
+            return self.names(folder)
         except TransientError:
             raise ReplyLost(f"{lost}; whether it was done cannot be seen now") from lost
-
-    def _names(self, folder: str) -> set[str]:
-        return {file.name for file in self.files(folder)}
 
     def _read(self, action: Callable[[GuestTree], T], what: str) -> T:
         try:

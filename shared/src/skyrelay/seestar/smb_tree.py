@@ -9,8 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from smbprotocol.connection import Connection
@@ -26,12 +25,15 @@ from smbprotocol.open import (
     Open,
     QueryDirectoryFlags,
     ShareAccess,
+    SMB2QueryDirectoryRequest,
+    SMB2QueryDirectoryResponse,
     SMB2SetInfoRequest,
 )
 from smbprotocol.session import Session
 from smbprotocol.tree import TreeConnect
 
 from skyrelay.seestar.deadline import Deadline
+from skyrelay.seestar.smb_directory import Entry, read_directory
 
 _GUEST = "guest"
 _SHARED = ShareAccess.FILE_SHARE_READ | ShareAccess.FILE_SHARE_WRITE | ShareAccess.FILE_SHARE_DELETE
@@ -39,17 +41,9 @@ _LIST = DirectoryAccessMask.FILE_LIST_DIRECTORY | DirectoryAccessMask.FILE_READ_
 _DELETE = FilePipePrinterAccessMask.DELETE | FilePipePrinterAccessMask.FILE_READ_ATTRIBUTES
 _WRITE = FilePipePrinterAccessMask.FILE_WRITE_DATA | FilePipePrinterAccessMask.FILE_READ_ATTRIBUTES
 _MAX_ENTRIES = 200_000  # a year of clear nights in one folder: a listing without end is not followed
-_ENTRIES = FileInformationClass.FILE_ID_FULL_DIRECTORY_INFORMATION
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A file or folder in a listing; ``modified`` is aware UTC by the telescope's clock."""
-
-    name: str
-    size_bytes: int
-    is_folder: bool
-    modified: datetime | None
+_CREDITS = 32  # asked for with each request; a server gives as many as it likes
+_CREDIT_BYTES = 65536
+_LARGEST_ANSWER = 2**20  # some 6,000 entries; more at a time gains nothing
 
 
 class GuestTree:
@@ -102,7 +96,7 @@ class GuestTree:
             flags = QueryDirectoryFlags.SMB2_RESTART_SCANS
             with suppress(NoMoreFiles, NoSuchFile):  # the two ways to say that this was all
                 while len(found) < _MAX_ENTRIES:
-                    found += (_entry(fields) for fields in folder.query_directory("*", _ENTRIES, flags=flags))
+                    found += read_directory(self._query(folder, flags))
                     flags = 0
                 raise SMBException(f"{path} has no end after {len(found)} entries")
         return [entry for entry in found if entry.name not in {".", ".."}]
@@ -159,12 +153,26 @@ class GuestTree:
             raise
         opened.close()
 
+    def _query(self, folder: Any, flags: int) -> bytes:
+        """Ask for the next entries, as many as the server lets go at a time."""
+        query = SMB2QueryDirectoryRequest()
+        query["file_information_class"] = FileInformationClass.FILE_DIRECTORY_INFORMATION
+        query["flags"], query["file_id"] = flags, folder.file_id
+        query["buffer"] = "*".encode("utf-16-le")
+        query["output_buffer_length"] = self._connection.room
+        response = SMB2QueryDirectoryResponse()
+        response.unpack(self._ask(query)["data"].get_value())
+        return bytes(response["buffer"].get_value())
+
+    def _ask(self, request: Any) -> Any:
+        session_id, tree_id = self._tree.session.session_id, self._tree.tree_connect_id
+        return self._connection.receive(self._connection.send(request, session_id, tree_id))
+
     def _set(self, opened: Any, order: Any) -> None:
         request = SMB2SetInfoRequest()
         request["info_type"], request["file_info_class"] = order.INFO_TYPE, order.INFO_CLASS
         request["file_id"], request["buffer"] = opened.file_id, order
-        session_id, tree_id = self._tree.session.session_id, self._tree.tree_connect_id
-        self._connection.receive(self._connection.send(request, session_id, tree_id))
+        self._ask(request)
 
 
 class NoSuchShare(Exception):  # noqa: N818 - internal, made into ShareMissing by the caller
@@ -180,6 +188,26 @@ class _BoundedConnection(Connection):  # type: ignore[misc] # smbprotocol has no
         super().__init__(uuid.uuid4(), host, port, require_signing=False)  # a guest cannot sign
         self._operation = operation
 
+    @property
+    def room(self) -> int:
+        """Bytes that an answer may have now: each credit is good for 64 kB, and one is kept."""
+        if not self.supports_multi_credit:
+            return _CREDIT_BYTES
+        credits_left = int(self.sequence_window["high"]) - int(self.sequence_window["low"]) - 1
+        most = min(credits_left * _CREDIT_BYTES, int(self.max_transact_size), _LARGEST_ANSWER)
+        return max(_CREDIT_BYTES, most)
+
+    def send(
+        self,
+        message: Any,
+        sid: int | None = None,
+        tid: int | None = None,
+        credit_request: int | None = None,
+        **options: Any,
+    ) -> Any:
+        """Send a request, and ask for credits, so that a long listing needs few answers."""
+        return super().send(message, sid, tid, credit_request or _CREDITS, **options)
+
     def receive(
         self,
         request: Any,
@@ -191,13 +219,3 @@ class _BoundedConnection(Connection):  # type: ignore[misc] # smbprotocol has no
         until = Deadline.after(self._operation)
         left_s = min(until.left_s, self.deadline.left_s) if self.deadline else until.left_s
         return super().receive(request, wait=wait, timeout=left_s, resolve_symlinks=resolve_symlinks)
-
-
-def _entry(fields: Any) -> Entry:
-    modified = fields["last_write_time"].get_value()
-    return Entry(
-        name=fields["file_name"].get_value().decode("utf-16-le", "replace"),
-        size_bytes=fields["end_of_file"].get_value(),
-        is_folder=fields["file_attributes"].has_flag(FileAttributes.FILE_ATTRIBUTE_DIRECTORY),
-        modified=modified if isinstance(modified, datetime) else None,
-    )
