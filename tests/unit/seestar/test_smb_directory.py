@@ -63,7 +63,7 @@ def test_a_time_that_no_calendar_has_is_none(ticks: int) -> None:
 @pytest.mark.parametrize("cut", [0, 1, 63, 64, 70])
 def test_an_answer_cut_short_is_no_listing(cut: int) -> None:
     whole = written(Entry("Light_M 81.fit", 5, False, SAVED))
-    with pytest.raises(ValueError, match="no room|longer than its place"):
+    with pytest.raises(ValueError, match=r"no room|longer than its place"):
         list(read_directory(whole[:cut]))
 
 

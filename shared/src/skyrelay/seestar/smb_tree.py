@@ -7,13 +7,14 @@ own programs, is found first by whatever is started from there. Errors are smbpr
 from __future__ import annotations
 
 import uuid
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
 from smbprotocol.connection import Connection
-from smbprotocol.exceptions import BadNetworkName, NoMoreFiles, NoSuchFile, SMBException
+from smbprotocol.exceptions import BadNetworkName, NoMoreFiles, NoSuchFile, SMBException, SMBResponseException
 from smbprotocol.file_info import FileDispositionInformation, FileInformationClass, FileRenameInformation
 from smbprotocol.open import (
     CreateDisposition,
@@ -25,6 +26,7 @@ from smbprotocol.open import (
     Open,
     QueryDirectoryFlags,
     ShareAccess,
+    SMB2CloseRequest,
     SMB2QueryDirectoryRequest,
     SMB2QueryDirectoryResponse,
     SMB2SetInfoRequest,
@@ -43,6 +45,7 @@ _WRITE = FilePipePrinterAccessMask.FILE_WRITE_DATA | FilePipePrinterAccessMask.F
 _MAX_ENTRIES = 200_000  # a year of clear nights in one folder: a listing without end is not followed
 _CREDITS = 32  # asked for with each request; a server gives as many as it likes
 _CREDIT_BYTES = 65536
+_THE_ONE_JUST_OPENED = b"\xff" * 16  # a file's id, among requests that are sent together
 _LARGEST_ANSWER = 2**20  # some 6,000 entries; more at a time gains nothing
 
 
@@ -68,6 +71,7 @@ class GuestTree:
         self, host: str, port: int, shares: Iterable[str], connect: Deadline, operation: timedelta
     ) -> None:
         self._connection = _BoundedConnection(host, port, operation)
+        self._unanswered: list[Any] = []  # what is under way and interests nobody any more
         try:
             self._connection.connect(timeout=max(connect.left_s, 0.001))
             self._tree = self._first(host, shares)
@@ -90,15 +94,19 @@ class GuestTree:
             self._connection.disconnect(close=False)
 
     def entries(self, path: str) -> list[Entry]:
-        """List a folder."""
+        """List a folder: opened and read in one round trip, and as many more as it is long."""
+        self._await_closed()
+        opened = Open(self._tree, path)
+        asked = self._open_and_query(opened)
         found: list[Entry] = []
-        with self._open(path, _LIST, options=CreateOptions.FILE_DIRECTORY_FILE) as folder:
-            flags = QueryDirectoryFlags.SMB2_RESTART_SCANS
+        try:
             with suppress(NoMoreFiles, NoSuchFile):  # the two ways to say that this was all
                 while len(found) < _MAX_ENTRIES:
-                    found += read_directory(self._query(folder, flags))
-                    flags = 0
+                    request = asked.popleft() if asked else self._send(self._query(opened.file_id))
+                    found += read_directory(self._answer(request))
                 raise SMBException(f"{path} has no end after {len(found)} entries")
+        finally:
+            self._close_later(opened, asked)
         return [entry for entry in found if entry.name not in {".", ".."}]
 
     def rename(self, old: str, new: str) -> None:
@@ -153,26 +161,69 @@ class GuestTree:
             raise
         opened.close()
 
-    def _query(self, folder: Any, flags: int) -> bytes:
-        """Ask for the next entries, as many as the server lets go at a time."""
+    def _open_and_query(self, opened: Any) -> deque[Any]:
+        """Open a folder and ask twice for entries, all at once; give the questions that are under way."""
+        normal, options = FileAttributes.FILE_ATTRIBUTE_NORMAL, CreateOptions.FILE_DIRECTORY_FILE
+        create, receive_created = opened.create(
+            ImpersonationLevel.Impersonation,
+            _LIST,
+            normal,
+            _SHARED,
+            CreateDisposition.FILE_OPEN,
+            options,
+            send=False,
+        )
+        first = self._query(_THE_ONE_JUST_OPENED, QueryDirectoryFlags.SMB2_RESTART_SCANS)
+        created, *asked = self._connection.send_compound(
+            [create, first, self._query(_THE_ONE_JUST_OPENED)], *self._ids, related=True
+        )
+        try:
+            receive_created(created)
+        except BaseException:
+            self._unanswered += asked
+            raise
+        return deque(asked)
+
+    def _query(self, file_id: bytes, flags: int = 0) -> Any:
+        """Write the question for the next entries, as many as the server lets go at a time."""
         query = SMB2QueryDirectoryRequest()
         query["file_information_class"] = FileInformationClass.FILE_DIRECTORY_INFORMATION
-        query["flags"], query["file_id"] = flags, folder.file_id
+        query["flags"], query["file_id"] = flags, file_id
         query["buffer"] = "*".encode("utf-16-le")
         query["output_buffer_length"] = self._connection.room
+        return query
+
+    def _answer(self, request: Any) -> bytes:
         response = SMB2QueryDirectoryResponse()
-        response.unpack(self._ask(query)["data"].get_value())
+        response.unpack(self._connection.receive(request)["data"].get_value())
         return bytes(response["buffer"].get_value())
 
-    def _ask(self, request: Any) -> Any:
-        session_id, tree_id = self._tree.session.session_id, self._tree.tree_connect_id
-        return self._connection.receive(self._connection.send(request, session_id, tree_id))
+    def _close_later(self, opened: Any, asked: Iterable[Any]) -> None:
+        """Close a folder that was only read; nobody waits for that but the next listing."""
+        self._tree.session.open_table.pop(opened.file_id, None)
+        self._unanswered += asked
+        order = SMB2CloseRequest()
+        order["file_id"] = opened.file_id
+        with suppress(SMBException, OSError, ValueError):  # a dead connection has closed it already
+            self._unanswered.append(self._send(order))
+
+    def _await_closed(self) -> None:
+        while self._unanswered:
+            with suppress(SMBResponseException):  # it is closed, or never was open
+                self._connection.receive(self._unanswered.pop())
+
+    @property
+    def _ids(self) -> tuple[int, int]:
+        return self._tree.session.session_id, self._tree.tree_connect_id
+
+    def _send(self, request: Any) -> Any:
+        return self._connection.send(request, *self._ids)
 
     def _set(self, opened: Any, order: Any) -> None:
         request = SMB2SetInfoRequest()
         request["info_type"], request["file_info_class"] = order.INFO_TYPE, order.INFO_CLASS
         request["file_id"], request["buffer"] = opened.file_id, order
-        self._ask(request)
+        self._connection.receive(self._send(request))
 
 
 class NoSuchShare(Exception):  # noqa: N818 - internal, made into ShareMissing by the caller
@@ -190,11 +241,11 @@ class _BoundedConnection(Connection):  # type: ignore[misc] # smbprotocol has no
 
     @property
     def room(self) -> int:
-        """Bytes that an answer may have now: each credit is good for 64 kB, and one is kept."""
+        """Bytes that each of two answers may have: a credit is good for 64 kB, and two are kept."""
         if not self.supports_multi_credit:
             return _CREDIT_BYTES
-        credits_left = int(self.sequence_window["high"]) - int(self.sequence_window["low"]) - 1
-        most = min(credits_left * _CREDIT_BYTES, int(self.max_transact_size), _LARGEST_ANSWER)
+        credits_left = int(self.sequence_window["high"]) - int(self.sequence_window["low"]) - 2
+        most = min(credits_left // 2 * _CREDIT_BYTES, int(self.max_transact_size), _LARGEST_ANSWER)
         return max(_CREDIT_BYTES, most)
 
     def send(
