@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from skyrelay.crowdsky.claiming import name_stack
 from skyrelay.domain.block import BlockKey, block_start
 from skyrelay.domain.chunk import ChunkKey, chunk_of
 from skyrelay.domain.coverage import covers, same_exposure
-from skyrelay.domain.stack_name import CrowdSkyLegacyName, CrowdSkyName
+from skyrelay.domain.stack_name import CrowdSkyLegacyName, CrowdSkyName, parse_stack_name
 from support.strategies import instants, quarter_hour_offsets
 
 _START = datetime(2025, 3, 27, 1, 15, tzinfo=UTC)
@@ -55,37 +57,62 @@ def test_a_quarter_hours_name_hides_no_block_of_another_length(minutes: int) -> 
     assert not covers(_CURRENT, BlockKey(_START, "M 94", "10.0s", "IRCUT", minutes), _OFFSET)
 
 
-def test_two_short_blocks_of_one_chunk_do_not_hide_each_other() -> None:
-    first, second = (
-        BlockKey(_START + timedelta(minutes=late), "M 94", "10.0s", "IRCUT", 5) for late in (0, 5)
-    )
-    assert covers(_LEGACY, first, _OFFSET)
-    assert not covers(_LEGACY, second, _OFFSET)
+@pytest.mark.parametrize("minutes", [1, 2, 3, 5, 10, 20, 30, 60])
+def test_a_legacy_name_counts_as_a_quarter_hour_and_hides_no_block_of_another_length(minutes: int) -> None:
+    assert not covers(_LEGACY, BlockKey(_START, "M 94", "10.0s", "IRCUT", minutes), _OFFSET)
 
 
 def test_a_legacy_name_speaks_the_telescopes_clock() -> None:
     assert not covers(_LEGACY, _BLOCK, timedelta(0))
 
 
-@settings(deadline=None)
-@given(instants, quarter_hour_offsets, st.sampled_from([1, 5, 15, 30, 60]))
+@given(instants, quarter_hour_offsets, st.booleans())
 def test_at_any_time_a_stack_covers_its_own_block_alone(
-    instant: datetime, offset: timedelta, minutes: int
+    instant: datetime, offset: timedelta, legacy: bool
 ) -> None:
-    start = block_start(instant, offset, minutes)
+    start = block_start(instant, offset)
     name: CrowdSkyName | CrowdSkyLegacyName
-    if minutes == 15:
-        name = CrowdSkyName(32, "M 94", "10.0s", "LP", ChunkKey(chunk_of(start)))
-    else:
+    if legacy:
         name = CrowdSkyLegacyName(32, "M 94", "10.0s", "LP", (start + offset).replace(tzinfo=None))
-    covered = [
+    else:
+        name = CrowdSkyName(32, "M 94", "10.0s", "LP", ChunkKey(chunk_of(start)))
+    quarter = timedelta(minutes=15)
+    shifts = range(-4, 5)
+    assert [
         shift
-        for shift in range(-4, 5)
-        if covers(
-            name, BlockKey(start + shift * timedelta(minutes=minutes), "M 94", "10.0s", "LP", minutes), offset
-        )
-    ]
-    assert covered == [0]
+        for shift in shifts
+        if covers(name, BlockKey(start + shift * quarter, "M 94", "10.0s", "LP"), offset)
+    ] == [0]
+
+
+@given(
+    zone=st.timezone_keys().map(ZoneInfo),
+    moment=st.datetimes(datetime(2020, 1, 1), datetime(2035, 12, 31)),  # noqa: DTZ001 - Hypothesis adds UTC
+    minutes=st.sampled_from([minutes for minutes in range(1, 61) if 60 % minutes == 0]),
+    steps=st.integers(1, 60),
+)
+def test_in_no_zone_on_no_date_does_a_stack_hide_a_block_that_was_not_stacked(
+    zone: ZoneInfo, moment: datetime, minutes: int, steps: int
+) -> None:
+    instant = moment.replace(tzinfo=UTC)
+    later = instant + steps * timedelta(minutes=minutes)
+    ours, other = (_stacked(when, zone, minutes) for when in (instant, later))
+    if ours[0] != other[0]:
+        assert not covers(ours[1], other[0], other[2])
+        assert not covers(other[1], ours[0], ours[2])
+
+
+def _stacked(
+    instant: datetime, zone: ZoneInfo, minutes: int
+) -> tuple[BlockKey, CrowdSkyName | CrowdSkyLegacyName, timedelta]:
+    """Give the block of an instant, its stack's name and the UTC offset at that time."""
+    offset = instant.astimezone(zone).utcoffset() or timedelta(0)
+    offset = round(offset / timedelta(minutes=15)) * timedelta(minutes=15)
+    key = BlockKey(block_start(instant, offset, minutes), "M 94", "10.0s", "LP", minutes)
+    file_name = name_stack(key, offset, 5, None, ".fit").crowdsky_name
+    name = parse_stack_name(file_name)
+    assert isinstance(name, CrowdSkyName | CrowdSkyLegacyName)
+    return key, name, offset
 
 
 @pytest.mark.parametrize(("one", "other"), [("20s", "20.0s"), ("20.0S", "20s"), ("0.50s", "0.5s")])

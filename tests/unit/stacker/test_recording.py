@@ -13,6 +13,13 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from skyrelay.domain.frame_facts import (
+    FrameFacts,
+    KnownOffset,
+    Sighting,
+    facts_from_name,
+    facts_of_unreadable,
+)
 from skyrelay.domain.light_frame import LightFrameName
 from skyrelay.domain.states import BlockState, FrameState
 from skyrelay.domain.utc_offset import SAVE_LAG, OffsetSource
@@ -21,13 +28,6 @@ from skyrelay.store.engine import Store
 from skyrelay.store.tables import AuditEntry, Block, Frame, Stack
 from skyrelay.store.telescopes import telescope_of_serial
 from skyrelay.store.transitions import move_block
-from skyrelay_stacker.facts import (
-    FrameFacts,
-    KnownOffset,
-    Sighting,
-    facts_from_name,
-    facts_of_unreadable,
-)
 from skyrelay_stacker.recording import link_frames_to_stack, mark_presence, record_frames
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

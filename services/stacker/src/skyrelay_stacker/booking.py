@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from skyrelay.crowdsky.claiming import free_name, name_stack, position_of
+from skyrelay.crowdsky.outputs import Output, find_output
 from skyrelay.domain.block import BLOCK_MINUTES
 from skyrelay.domain.light_frame import target_of_folder
-from skyrelay.domain.stack_name import DsoStackedName
 from skyrelay.domain.states import BlockState, DeliveryState
-from skyrelay.fits_header import FitsError, FitsHeader
 from skyrelay.logs import get_logger
-from skyrelay.seestar.errors import FileMissing
 from skyrelay.seestar.stack_run import StackRun
 from skyrelay.seestar.telescope import Telescope as Seestar
 from skyrelay.service import utc_now
@@ -22,22 +20,11 @@ from skyrelay.store.holding import HeldLease
 from skyrelay.store.tables import Block, Delivery, Frame, Stack
 from skyrelay.store.tables.destinations import CROWDSKY
 from skyrelay.store.transitions import StaleState, move_block
-from skyrelay_stacker.claiming import candidates, free_name, has_filter, name_stack, position_of
 from skyrelay_stacker.planning import key_of
 from skyrelay_stacker.recording import ACTOR, link_frames_to_stack
 from skyrelay_stacker.workshop import Workshop
 
 _DRIFT = timedelta(days=1)  # how far a start may have moved since it was estimated: a wrong zone, at worst
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """A stack that a run left in its folder, and what else lies there (``names``, itself included)."""
-
-    name: DsoStackedName
-    header: FitsHeader
-    size_bytes: int | None
-    names: frozenset[str]
 
 
 def book_stack(
@@ -46,7 +33,7 @@ def book_stack(
     """Find the stack that a run left and book it; `None` when there is none that can be the block's."""
     with workshop.store.read() as session:
         block = session.get_one(Block, block_id)
-    output = find_output(workshop, seestar, block, run)
+    output = find_block_output(workshop, seestar, block, run)
     if output is None:
         return None
     with workshop.store.write() as session:
@@ -73,22 +60,17 @@ def book_stack(
     return stack
 
 
-def find_output(workshop: Workshop, seestar: Seestar, block: Block, run: StackRun) -> Output | None:
-    """Find the block's output among what is new in the folder, the one that the run names first."""
-    folder = target_of_folder(block.folder)
-    try:
-        listing = seestar.list_folder(folder)
-    except FileMissing:  # a target's first stack makes its folder
-        return None
+def find_block_output(workshop: Workshop, seestar: Seestar, block: Block, run: StackRun) -> Output | None:
+    """Find the block's output among what is new in its folder and booked as no other block's."""
     # What is booked already is another block's, even if a clock that was set back let a name come again.
-    before = {*outputs_before(block), *_names_booked(workshop, block)}
-    fitting = candidates(listing.names, before, key_of(block), len(files_given(block)))
-    for name in sorted(fitting, key=lambda name: (name.build() not in run.output_files, name.saved_local)):
-        header = _read_header(seestar, folder, name.build())
-        if header is not None and has_filter(header, block.filter):
-            size = next((file.size_bytes for file in listing.files if file.name == name.build()), None)
-            return Output(name, header, size, listing.names)
-    return None
+    return find_output(
+        seestar,
+        target_of_folder(block.folder),
+        key_of(block),
+        before={*outputs_before(block), *_names_booked(workshop, block)},
+        frames_given=len(files_given(block)),
+        run=run,
+    )
 
 
 def _names_booked(workshop: Workshop, block: Block) -> list[str]:
@@ -98,14 +80,6 @@ def _names_booked(workshop: Workshop, block: Block) -> list[str]:
             Stack.telescope_id == block.telescope_id, Stack.folder == folder
         )
         return list(session.scalars(names))
-
-
-def _read_header(seestar: Seestar, folder: str, file_name: str) -> FitsHeader | None:
-    try:
-        return seestar.read_header(folder, file_name)
-    except (FitsError, FileMissing) as error:
-        get_logger(__name__).warning("what came out cannot be read", file=file_name, problem=str(error))
-        return None
 
 
 def _new_stack(session: Session, block: Block, output: Output) -> Stack:

@@ -32,6 +32,7 @@ from skyrelay.seestar.errors import (
     StackingAlready,
     Unreachable,
 )
+from skyrelay.seestar.glancing import Glances
 from skyrelay.seestar.stack_run import StackRun, StackSetting, StackState
 from skyrelay.seestar.telescope import Telescope as Seestar
 from skyrelay.service import utc_now
@@ -39,9 +40,14 @@ from skyrelay.store.holding import HeldLease, held
 from skyrelay.store.leases import LeaseLost
 from skyrelay.store.tables import Block, Frame, Telescope
 from skyrelay.store.transitions import StaleState, move_block
-from skyrelay_stacker.booking import book_stack, files_given, find_output, has_held_frames, outputs_before
+from skyrelay_stacker.booking import (
+    book_stack,
+    files_given,
+    find_block_output,
+    has_held_frames,
+    outputs_before,
+)
 from skyrelay_stacker.clocks import record_clock
-from skyrelay_stacker.glancing import Glances
 from skyrelay_stacker.looking import (
     address_of,
     record_failure,
@@ -235,7 +241,7 @@ class _Drive:
         if not self._was_told_before(block):
             return False
         run = StackRun(StackState.COMPLETE)
-        if find_output(self._workshop, self._seestar, block, run) is None:
+        if find_block_output(self._workshop, self._seestar, block, run) is None:
             return False
         if self._take_up(outputs_before(block), "an earlier try has stacked its {} frames") is not None:
             self._conclude(run)
@@ -305,7 +311,7 @@ class _Drive:
 
     def _left_behind(self, block: Block, run: StackRun) -> StackRun | None:
         """Judge a run that the telescope knows nothing of by what it left; without a stack, begin again."""
-        if find_output(self._workshop, self._seestar, block, run) is not None:
+        if find_block_output(self._workshop, self._seestar, block, run) is not None:
             return replace(run, state=StackState.COMPLETE)
         later = next_attempt(min(block.attempts, len(_RETRY_AFTER)), utc_now())
         reason = "the telescope no longer knows of this run; it is to be started again"

@@ -7,36 +7,24 @@ those of frames whose estimated start lies next to a block's edge, or that could
 from __future__ import annotations
 
 import random
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime
 
 import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from skyrelay.domain.block import block_start
+from skyrelay.domain.frame_facts import FrameFacts, KnownOffset, Sighting, is_trustworthy
 from skyrelay.domain.light_frame import SUB_FOLDER_SUFFIX, LightFrameName, target_of_folder
 from skyrelay.domain.states import FrameState
-from skyrelay.domain.utc_offset import OffsetSource
-from skyrelay.fits_header import FitsError, NotFits
 from skyrelay.seestar.errors import FileMissing, NameUnsafe
+from skyrelay.seestar.learning import FrameReader, ListedFrame, learn_frames
 from skyrelay.seestar.listing import FileListing, Route
 from skyrelay.seestar.telescope import Telescope as Seestar
 from skyrelay.service import utc_now
-from skyrelay.settings import StackingSettings
 from skyrelay.store.holding import HeldLease
 from skyrelay.store.tables import Frame, Telescope
-from skyrelay_stacker.facts import (
-    FrameFacts,
-    KnownOffset,
-    Sighting,
-    facts_from_header,
-    facts_from_name,
-    facts_of_unreadable,
-    is_trustworthy,
-)
 from skyrelay_stacker.offsets import fallback_offset
 from skyrelay_stacker.planning import StacksByFolder, settle_blocks
 from skyrelay_stacker.recording import mark_presence, record_frames
@@ -44,7 +32,6 @@ from skyrelay_stacker.workshop import Workshop
 
 _log = structlog.stdlib.get_logger(__name__)
 _TRIED_AGAIN = 20  # unreadable frames in one inventory: each costs up to 288 kB of a weak Wi-Fi
-_BOUNDARY = timedelta(seconds=2)  # an estimated start that near to a block's edge is not good enough
 
 Listed = tuple[Sighting, LightFrameName]
 
@@ -75,15 +62,6 @@ class Listing:
     def identities(self) -> set[tuple[str, str]]:
         """(folder, file name) of each light frame."""
         return {(sighting.folder, sighting.file_name) for sighting, _name in self.frames}
-
-
-@dataclass(frozen=True, slots=True)
-class _News:
-    """A listed frame of which too little is known; ``wants_header``: its name would not do."""
-
-    sighting: Sighting
-    name: LightFrameName
-    wants_header: bool = False
 
 
 def take_inventory(workshop: Workshop, telescope_id: int, seestar: Seestar, lease: HeldLease) -> None:
@@ -157,7 +135,7 @@ def _light_frames(folder: str, files: Iterable[tuple[str, int | None]]) -> Itera
             yield Sighting(folder, file_name, size_bytes or 0, "inventory"), name
 
 
-def _news(session: Session, telescope_id: int, frames: Iterable[Listed], now: datetime) -> list[_News]:
+def _news(session: Session, telescope_id: int, frames: Iterable[Listed], now: datetime) -> list[ListedFrame]:
     """Leave out what is known well enough: the watcher has read its header, or nobody can."""
     rows = session.scalars(
         select(Frame).where(Frame.telescope_id == telescope_id, Frame.state != FrameState.OK)
@@ -174,11 +152,11 @@ def _news(session: Session, telescope_id: int, frames: Iterable[Listed], now: da
         identity = (sighting.folder, sighting.file_name)
         row = doubtful.get(identity)
         if identity not in known:
-            news.append(_News(sighting, name))
+            news.append(ListedFrame(sighting, name))
         elif row is not None and _is_worth_reading(row, sighting, now):
-            news.append(_News(sighting, name, wants_header=True))
+            news.append(ListedFrame(sighting, name, wants_header=True))
         elif row is not None and _may_be_whole(row, sighting):
-            again.append(_News(sighting, name, wants_header=True))
+            again.append(ListedFrame(sighting, name, wants_header=True))
     return news + _by_lot(again)
 
 
@@ -199,68 +177,16 @@ def _may_be_whole(row: Frame, sighting: Sighting) -> bool:
     return row.state == FrameState.UNREADABLE and (not row.is_no_fits or not sighting.size_bytes)
 
 
-def _by_lot(again: list[_News]) -> list[_News]:
+def _by_lot(again: list[ListedFrame]) -> list[ListedFrame]:
     """Choose whom to try once more: a few at a time, and in the long run everybody."""
     return random.sample(again, min(len(again), _TRIED_AGAIN))
 
 
 def _learn(
-    session: Session, telescope: Telescope, seestar: Seestar, news: Iterable[_News], workshop: Workshop
+    session: Session, telescope: Telescope, seestar: Seestar, news: Iterable[ListedFrame], workshop: Workshop
 ) -> Iterator[FrameFacts]:
-    nights: dict[tuple[str, date], list[_News]] = defaultdict(list)
-    for one in news:
-        nights[one.sighting.folder, (one.name.saved_local - timedelta(hours=12)).date()].append(one)
-    for night in nights.values():
-        night.sort(key=lambda one: one.name.saved_local)
+    def fallback(saved_local: datetime) -> KnownOffset:
+        return fallback_offset(session, telescope, saved_local, workshop.settings.site_zone)
 
-        def fallback(local: datetime = night[0].name.saved_local) -> KnownOffset:
-            return fallback_offset(session, telescope, local, workshop.settings.site_zone)
-
-        yield from _learn_night(_HeaderReader(seestar, fallback), night, workshop.settings.stacking)
-
-
-@dataclass(frozen=True, slots=True)
-class _HeaderReader:
-    """Reads a frame's header on the telescope."""
-
-    seestar: Seestar
-    fallback: Callable[[], KnownOffset]
-
-    def read(self, one: _News) -> FrameFacts:
-        sighting, name = one.sighting, one.name
-        try:
-            header = self.seestar.read_header(sighting.folder, sighting.file_name)
-        except (FitsError, FileMissing) as error:  # missing: deleted just now, or listed but not given
-            return facts_of_unreadable(sighting, name, str(error), is_no_fits=isinstance(error, NotFits))
-        return facts_from_header(sighting, name, header, self.fallback, utc_now())
-
-
-def _learn_night(
-    reader: _HeaderReader, night: list[_News], stacking: StackingSettings
-) -> Iterator[FrameFacts]:
-    first = reader.read(night[0])
-    last = reader.read(night[-1]) if len(night) > 1 else first
-    yield from (first, last) if len(night) > 1 else (first,)
-    neighbour = _neighbour(first, last)
-    for one in night[1:-1]:
-        facts = facts_from_name(one.sighting, one.name, neighbour) if neighbour else None
-        is_enough = facts is not None and not one.wants_header and not _is_near_edge(facts, stacking)
-        yield facts if facts is not None and is_enough else reader.read(one)
-
-
-def _neighbour(first: FrameFacts, last: FrameFacts) -> KnownOffset | None:
-    """Give the offset that both ends of a night measured; `None` when they differ or could not."""
-    measured = {facts.offset for facts in (first, last) if facts.offset_source is OffsetSource.HEADER}
-    both = OffsetSource.HEADER is first.offset_source is last.offset_source
-    offset = measured.pop() if both and len(measured) == 1 else None
-    return KnownOffset(offset, OffsetSource.NEIGHBOUR) if offset is not None else None
-
-
-def _is_near_edge(facts: FrameFacts, stacking: StackingSettings) -> bool:
-    if facts.start_at is None or facts.offset is None:
-        return True
-    blocks = {
-        block_start(facts.start_at + nudge, facts.offset, stacking.block_minutes)
-        for nudge in (-_BOUNDARY, _BOUNDARY)
-    }
-    return len(blocks) > 1
+    reader = FrameReader(seestar, fallback, utc_now)
+    yield from learn_frames(news, reader, workshop.settings.stacking.block_minutes)

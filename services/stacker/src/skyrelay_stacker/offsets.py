@@ -9,9 +9,9 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from skyrelay.domain.frame_facts import KnownOffset
 from skyrelay.domain.utc_offset import OffsetSource
 from skyrelay.store.tables import Frame, Telescope
-from skyrelay_stacker.facts import KnownOffset
 
 _log = structlog.stdlib.get_logger(__name__)
 _SAME_NIGHT = timedelta(hours=12)

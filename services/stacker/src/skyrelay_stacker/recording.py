@@ -14,12 +14,12 @@ from sqlalchemy import delete, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from skyrelay.domain.block import BlockKey, block_start
+from skyrelay.domain.frame_facts import FrameFacts
 from skyrelay.domain.night import night_of
 from skyrelay.domain.states import BlockState, FrameState
 from skyrelay.settings import StackingSettings
 from skyrelay.store.tables import Block, Frame, IgnoredFile, Telescope
 from skyrelay.store.transitions import audit, move_block
-from skyrelay_stacker.facts import FrameFacts
 
 ACTOR = "stacker"
 _REOPENED = frozenset({BlockState.READY, BlockState.SKIPPED, BlockState.FAILED})

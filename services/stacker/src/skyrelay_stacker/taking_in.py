@@ -10,6 +10,13 @@ from functools import partial
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from skyrelay.domain.frame_facts import (
+    FrameFacts,
+    Sighting,
+    facts_from_header,
+    facts_of_unreadable,
+    serial_of,
+)
 from skyrelay.domain.light_frame import LightFrameName
 from skyrelay.domain.stack_name import parse_stack_name
 from skyrelay.fits_header import FitsHeader
@@ -17,13 +24,6 @@ from skyrelay.queue.events import FrameEvent
 from skyrelay.settings import Settings
 from skyrelay.store.tables import Telescope
 from skyrelay.store.telescopes import telescope_of_name, telescope_of_serial
-from skyrelay_stacker.facts import (
-    FrameFacts,
-    Sighting,
-    facts_from_header,
-    facts_of_unreadable,
-    serial_of,
-)
 from skyrelay_stacker.offsets import fallback_offset
 from skyrelay_stacker.recording import forget_ignored, record_frames, record_ignored
 

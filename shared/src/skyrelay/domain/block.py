@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 
 BLOCK_MINUTES = 15  # CrowdSky's chunk: only blocks of this length get a chunk-key name
-_ON_THE_HOUR = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -60,9 +59,18 @@ def block_start(instant: datetime, offset: timedelta, minutes: int = BLOCK_MINUT
     minutes
         Length of the blocks, a divisor of 60.
     """
+    if instant.tzinfo is None:
+        raise TypeError(f"{instant} is naive: the start of an exposure needs a time zone")
+    local = instant.astimezone(UTC).replace(tzinfo=None) + offset
+    return (local_block_start(local, minutes) - offset).replace(tzinfo=UTC)
+
+
+def local_block_start(moment_local: datetime, minutes: int = BLOCK_MINUTES) -> datetime:
+    """Give the naive local start of the block in which a naive local time lies."""
     check_block_minutes(minutes)
-    past = (instant - _ON_THE_HOUR + offset) % timedelta(minutes=minutes)
-    return instant.astimezone(UTC) - past
+    return moment_local.replace(
+        minute=moment_local.minute // minutes * minutes, second=0, microsecond=0, fold=0
+    )
 
 
 def too_short(exposures_s: Iterable[float], min_exptime_s: float) -> str | None:

@@ -13,7 +13,8 @@ def covers(name: CrowdSkyName | CrowdSkyLegacyName, key: BlockKey, offset: timed
     """Tell whether the stack of that name was made of the block's span, exposure and filter.
 
     A current name speaks of a quarter hour, so it covers 15-minute blocks only: two shorter blocks in
-    one chunk never hide each other. A legacy name covers the block that begins when it says.
+    one chunk never hide each other. A legacy name does not say how long its block was: it counts as a
+    quarter hour too, the one that begins when it says. Stacks of other lengths are known from our books.
 
     Parameters
     ----------
@@ -24,12 +25,12 @@ def covers(name: CrowdSkyName | CrowdSkyLegacyName, key: BlockKey, offset: timed
     offset
         The telescope's local time minus UTC in that block.
     """
-    if (name.target, name.filter) != (key.target, key.filter):
+    if key.minutes != BLOCK_MINUTES or (name.target, name.filter) != (key.target, key.filter):
         return False
     if not same_exposure(name.exposure, key.exposure):
         return False
     if isinstance(name, CrowdSkyName):
-        return key.minutes == BLOCK_MINUTES and name.key.chunk == chunk_of(key.start)
+        return name.key.chunk == chunk_of(key.start)
     return name.block_start_local == _local(key.start, offset)
 
 

@@ -17,17 +17,17 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from skyrelay.domain.chunk import ChunkKey, is_chunk
-from skyrelay.domain.light_frame import EXPOSURE, parse_stamp
+from skyrelay.domain.light_frame import EXPOSURE, FLAGS, parse_stamp
 
 _HEAD = rf"(?P<frames>[0-9]{{1,6}})_(?P<target>[^/\x00]+)_{EXPOSURE}"
 _FILTER = r"(?:_(?P<filter>[^_/\x00]+))?"
 _END = r"(?P<extension>\.fits?)"
-_FLAGS = re.ASCII | re.IGNORECASE | re.DOTALL
-_DSO = re.compile(rf"DSO_Stacked_{_HEAD}{_FILTER}_(?P<day>[0-9]{{8}})_(?P<time>[0-9]{{6}}){_END}", _FLAGS)
-_CURRENT = re.compile(
-    rf"CrowdSky_{_HEAD}{_FILTER}_(?P<chunk>[0-9]{{8}}\.[0-9]{{2}})(?:_HP(?P<pixel>[0-9]{{6}}))?{_END}", _FLAGS
+_DSO = re.compile(rf"\ADSO_Stacked_{_HEAD}{_FILTER}_(?P<day>[0-9]{{8}})_(?P<time>[0-9]{{6}}){_END}\Z", FLAGS)
+CURRENT = re.compile(
+    rf"\ACrowdSky_{_HEAD}{_FILTER}_(?P<chunk>[0-9]{{8}}\.[0-9]{{2}})(?:_HP(?P<pixel>[0-9]{{6}}))?{_END}\Z",
+    FLAGS,
 )
-_LEGACY = re.compile(rf"CrowdSky_{_HEAD}{_FILTER}_(?P<saved>[0-9]{{8}}-[0-9]{{6}}){_END}", _FLAGS)
+LEGACY = re.compile(rf"\ACrowdSky_{_HEAD}{_FILTER}_(?P<saved>[0-9]{{8}}-[0-9]{{6}}){_END}\Z", FLAGS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class CrowdSkyName:
     @classmethod
     def parse(cls, file_name: str) -> CrowdSkyName | None:
         """Read a file name; `None` when it is not of this form."""
-        match = _CURRENT.fullmatch(file_name)
+        match = CURRENT.fullmatch(file_name)
         if match is None or not is_chunk(match["chunk"]):
             return None
         pixel = None if match["pixel"] is None else int(match["pixel"])
@@ -116,7 +116,7 @@ class CrowdSkyLegacyName:
     @classmethod
     def parse(cls, file_name: str) -> CrowdSkyLegacyName | None:
         """Read a file name; `None` when it is not of this form."""
-        match = _LEGACY.fullmatch(file_name)
+        match = LEGACY.fullmatch(file_name)
         block_start_local = parse_stamp(match["saved"]) if match else None
         if match is None or block_start_local is None:
             return None

@@ -7,6 +7,7 @@ from skyrelay.store.tables.deliveries import Delivery
 from skyrelay.store.tables.destinations import Destination
 from skyrelay.store.tables.frames import Frame
 from skyrelay.store.tables.ignored_files import IgnoredFile
+from skyrelay.store.tables.scripted_stacks import ScriptedStack
 from skyrelay.store.tables.stacks import Stack
 from skyrelay.store.tables.telescopes import Telescope
 
@@ -18,6 +19,7 @@ __all__ = [
     "Destination",
     "Frame",
     "IgnoredFile",
+    "ScriptedStack",
     "Stack",
     "Telescope",
 ]

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from skyrelay.crowdsky.claiming import candidates, free_name, has_filter, name_stack, position_of
 from skyrelay.domain.block import BlockKey
 from skyrelay.domain.stack_name import CrowdSkyLegacyName, CrowdSkyName, parse_stack_name
 from skyrelay.fits_header import FitsHeader
-from skyrelay_stacker.claiming import candidates, free_name, has_filter, name_stack, position_of
 
 KEY = BlockKey(datetime(2025, 3, 27, 1, 15, tzinfo=UTC), "M 94", "10.0s", "IRCUT")
 OURS = "DSO_Stacked_32_M 94_10.0s_20250327_030000.fit"

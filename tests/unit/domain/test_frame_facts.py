@@ -7,11 +7,7 @@ from typing import NoReturn
 
 import pytest
 
-from skyrelay.domain.light_frame import LightFrameName
-from skyrelay.domain.states import FrameState
-from skyrelay.domain.utc_offset import OffsetSource
-from skyrelay.fits_header import FitsHeader
-from skyrelay_stacker.facts import (
+from skyrelay.domain.frame_facts import (
     FrameFacts,
     KnownOffset,
     Sighting,
@@ -21,6 +17,10 @@ from skyrelay_stacker.facts import (
     is_trustworthy,
     serial_of,
 )
+from skyrelay.domain.light_frame import LightFrameName
+from skyrelay.domain.states import FrameState
+from skyrelay.domain.utc_offset import OffsetSource
+from skyrelay.fits_header import FitsHeader
 
 NAME = "Light_M 94_10.0s_IRCUT_20250326-212046.fit"
 STARTED = datetime(2025, 3, 27, 1, 20, 32, 955368, tzinfo=UTC)

@@ -1,0 +1,72 @@
+"""Delete CrowdSky's files from a telescope, because a person asked for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from skyrelay.direct.summaries import PurgeSummary
+from skyrelay.direct.telescopes import OwnTelescope
+from skyrelay.domain.light_frame import SUB_FOLDER_SUFFIX
+from skyrelay.errors import RefusedByRule, SkyrelayError
+from skyrelay.seestar.deadline import Deadline
+from skyrelay.seestar.errors import FileMissing
+from skyrelay.seestar.paths import works_path
+
+_A_DELETION = timedelta(seconds=10)  # what must be left of the lease to begin one
+_PREFIX = "CrowdSky_"
+
+
+def files_to_purge(telescope: OwnTelescope, folders: Sequence[str] | None) -> dict[str, list[str]]:
+    """Name the CrowdSky files in each folder; `None` looks into every folder of stacks.
+
+    Raises
+    ------
+    FileMissing
+        If a folder that was named is not there.
+    ListingFailed, Unreachable, TransientError
+        If any of them cannot be listed.
+    """
+    if folders is None:
+        folders = [folder for folder in telescope.folders() if not folder.endswith(SUB_FOLDER_SUFFIX)]
+    return {folder: _crowdsky_files(telescope, folder) for folder in folders}
+
+
+def purge(telescope: OwnTelescope, folders: Sequence[str] | None) -> PurgeSummary:
+    """Delete them; see `skyrelay.crowdsky.chunks.purge_crowdsky_stacks`."""
+    with telescope.leased() as (lease, books):
+        doomed = files_to_purge(telescope, folders)
+        deleted, failed = [], {}
+        for folder, names in doomed.items():
+            for name in names:
+                lease.check(_A_DELETION)
+                problem = _delete(telescope, folder, name)
+                if problem is None:
+                    deleted.append(works_path(folder, name))
+                else:
+                    failed[works_path(folder, name)] = problem
+        if deleted:
+            books.note_purge(deleted)
+    summary: PurgeSummary = {
+        "folders_scanned": len(doomed),
+        "files_deleted": len(deleted),
+        "deleted": deleted,
+    }
+    return {**summary, "failed": failed} if failed else summary
+
+
+def _crowdsky_files(telescope: OwnTelescope, folder: str) -> list[str]:
+    return sorted(name for name in telescope.list_folder(folder).names if name.startswith(_PREFIX))
+
+
+def _delete(telescope: OwnTelescope, folder: str, name: str) -> str | None:
+    """Delete a file; give what stood in the way."""
+    try:
+        telescope.seestar.delete(folder, name, deadline=Deadline.after(_A_DELETION))
+    except FileMissing:
+        return None  # gone is gone
+    except RefusedByRule:
+        raise
+    except SkyrelayError as error:
+        return str(error)
+    return None
