@@ -29,6 +29,16 @@ def test_every_telescope_is_found_once_by_its_serial(simulate: Any, tmp_path: Pa
     )
 
 
+def test_the_question_is_the_one_that_telescopes_answer() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as telescope:
+        telescope.bind(("127.0.0.1", 0))
+        telescope.settimeout(5)
+        discover([telescope.getsockname()], listen=SHORT)
+        question = telescope.recv(1000)
+    assert json.loads(question) == {"id": 1, "method": "scan_iscope", "params": ""}
+    assert question.endswith(b"\n\n")
+
+
 def test_the_question_is_repeated(simulate: Any) -> None:
     telescope = simulate()
     discover([("127.0.0.1", telescope.endpoint.udp_port)], listen=timedelta(seconds=1.2))

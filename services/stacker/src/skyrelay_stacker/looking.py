@@ -18,9 +18,9 @@ from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from skyrelay.domain.states import IN_TOUCH, BlockState, Reach, TelescopeState
-from skyrelay.errors import PermanentError, SkyrelayError, TransientError
+from skyrelay.errors import SkyrelayError, TransientError
 from skyrelay.seestar.device import DeviceInfo, TelescopeStatus
-from skyrelay.seestar.errors import KeyMissing, KeyRefused, NotATelescope, Unreachable
+from skyrelay.seestar.errors import AnotherTelescope, KeyMissing, KeyRefused, NotATelescope, Unreachable
 from skyrelay.seestar.stack_run import StackSetting
 from skyrelay.seestar.telescope import Telescope as Seestar
 from skyrelay.seestar.telescope import TelescopeAddress
@@ -47,16 +47,8 @@ _OUT_OF_SIGHT = timedelta(minutes=15)  # longer than any task watches a stack wi
 _NOT_DISTURBED = frozenset({TelescopeState.READY, TelescopeState.FULL, TelescopeState.CLOCK_WRONG})
 
 
-class AnotherAnswers(PermanentError):  # noqa: N818 - the state it names
-    """A telescope of another serial number answers at the address."""
-
-    def __init__(self, serial: str) -> None:
-        super().__init__(f"another telescope ({serial}) answers at its address")
-        self.serial = serial
-
-
 # These speak of the address; the telescope may be at another.
-_NOT_THERE = (Unreachable, NotATelescope, AnotherAnswers)
+_NOT_THERE = (Unreachable, NotATelescope)
 _MAYBE_ELSEWHERE = (*_NOT_THERE, KeyMissing, KeyRefused)  # another's key says nothing about this one
 
 
@@ -124,7 +116,7 @@ def record_failure(row: Telescope, error: SkyrelayError, now: datetime) -> bool:
 
 def record_stranger(row: Telescope, serial: str, now: datetime) -> None:
     """Write down that another telescope answers at the address; the next look says who is who."""
-    record_failure(row, AnotherAnswers(serial), now)
+    record_failure(row, AnotherTelescope(serial), now)
     row.next_look_at = now
 
 
@@ -175,7 +167,7 @@ def _meet(workshop: Workshop, row: Telescope, opened: ExitStack) -> tuple[Seesta
             return (seestar, *_greet(workshop, row.id, seestar))
         except _MAYBE_ELSEWHERE as error:
             failure = failure or error
-    if isinstance(failure, AnotherAnswers) and _takes_its_place(workshop, row, failure.serial):
+    if isinstance(failure, AnotherTelescope) and _takes_its_place(workshop, row, failure.serial):
         seestar = opened.enter_context(Seestar(address_of(row)))
         return (seestar, *_greet(workshop, row.id, seestar, whoever=True))
     raise failure or TransientError(f"no address is known for {row.name}")
@@ -210,7 +202,7 @@ def _greet(
 
     Raises
     ------
-    AnotherAnswers
+    AnotherTelescope
         If it is another telescope than the row's, unless ``whoever`` is there is welcome.
     """
     device = seestar.identify()
@@ -220,7 +212,7 @@ def _greet(
     with workshop.store.write() as session:
         meant = session.get_one(Telescope, telescope_id)
         if meant.serial not in {None, device.serial} and not whoever:
-            raise AnotherAnswers(device.serial)
+            raise AnotherTelescope(device.serial)
         found = adopt_serial(session, meant, device.serial, now)
         found.found_host = None if seestar.address.host == found.host else seestar.address.host
         found.model, found.firmware_int, found.firmware = (

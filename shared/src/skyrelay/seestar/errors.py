@@ -85,6 +85,20 @@ class NotATelescope(PermanentError):  # noqa: N818 - the state it names
     """Something answers at the address, but not as a Seestar does."""
 
 
+class AnotherTelescope(NotATelescope):
+    """A telescope of another serial number answers at the address.
+
+    Attributes
+    ----------
+    serial
+        Whose it is.
+    """
+
+    def __init__(self, serial: str) -> None:
+        super().__init__(f"another telescope ({serial}) answers at its address")
+        self.serial = serial
+
+
 class ConnectionClosed(PermanentError):  # noqa: N818 - the state it names
     """It was closed on our side: whoever goes on using it made a mistake, or is being shut down."""
 

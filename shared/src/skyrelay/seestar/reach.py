@@ -1,11 +1,15 @@
-"""Why a telescope cannot be reached, in words that say what to look at."""
+"""The way to a telescope's ports, and why one cannot be reached, in words that say what to look at."""
 
 from __future__ import annotations
 
 import errno
 import socket
+import threading
+from concurrent.futures import Future
 from dataclasses import dataclass
+from ipaddress import ip_address
 
+from skyrelay.seestar.deadline import Deadline
 from skyrelay.seestar.errors import (
     HostAbsent,
     HostAway,
@@ -19,6 +23,56 @@ from skyrelay.seestar.errors import (
 _NOBODY_THERE = frozenset({errno.EHOSTUNREACH, errno.EHOSTDOWN})
 _NO_WAY_OUT = frozenset({errno.ENETUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL})
 _OFF_OR_OUT = "which of the two cannot be seen from here"
+
+
+def addresses_of(host: str, deadline: Deadline) -> tuple[str, ...]:
+    """Look a host name up; an address is itself.
+
+    The system's resolver has no time limit of its own (a name server that is away, mDNS without a
+    telescope): it is asked in a thread that nobody waits for after the deadline.
+
+    Raises
+    ------
+    OSError
+        If the name gives no address, or not in time.
+    UnicodeError
+        If it is no host name.
+    """
+    try:
+        return (str(ip_address(host)),)
+    except ValueError:
+        found: Future[tuple[str, ...]] = Future()
+        threading.Thread(target=_look_up, args=(host, found), name="look up", daemon=True).start()
+    try:
+        return found.result(deadline.left_s)
+    except TimeoutError as error:
+        raise socket.gaierror(socket.EAI_AGAIN, f"no address of {host} was found in time") from error
+
+
+def connect(host: str, port: int, deadline: Deadline) -> socket.socket:
+    """Open a TCP connection, over the first of the host's addresses that takes one.
+
+    Raises
+    ------
+    OSError, UnicodeError
+        As the last of them says, or as `addresses_of`.
+    """
+    failure: OSError = TimeoutError(f"no time was left to connect to {host}")
+    for address in addresses_of(host, deadline):
+        try:
+            return socket.create_connection((address, port), timeout=max(deadline.left_s, 0.001))
+        except OSError as error:
+            failure = error
+    raise failure
+
+
+def _look_up(host: str, found: Future[tuple[str, ...]]) -> None:
+    try:
+        entries = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        found.set_exception(error)
+    else:
+        found.set_result(tuple(dict.fromkeys(str(entry[4][0]) for entry in entries)))
 
 
 @dataclass(frozen=True, slots=True)

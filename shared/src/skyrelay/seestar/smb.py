@@ -28,7 +28,7 @@ from skyrelay.seestar.deadline import Deadline
 from skyrelay.seestar.errors import DeadlinePassed, FileMissing, NameTaken, NoAnswer, ReplyLost, ShareMissing
 from skyrelay.seestar.listing import RemoteFile
 from skyrelay.seestar.paths import WORKS, checked_name
-from skyrelay.seestar.reach import Port
+from skyrelay.seestar.reach import Port, addresses_of
 from skyrelay.seestar.smb_tree import GuestTree, NoSuchShare
 
 KNOWN_SHARES = ("EMMC Images", "Seestar")
@@ -218,9 +218,8 @@ class SmbShare:
     def _connect(self, deadline: Deadline | None) -> GuestTree:
         until = deadline.or_after(self._connect_within) if deadline else Deadline.after(self._connect_within)
         try:
-            return GuestTree(
-                self._port.host, self._port.number, self._candidates, until, self._operation_within
-            )
+            host = addresses_of(self._port.host, until)[0]
+            return GuestTree(host, self._port.number, self._candidates, until, self._operation_within)
         except NoSuchShare as error:
             raise ShareMissing(
                 f"{self._port.telescope}: its SMB server has no share {' or '.join(self._candidates)}: "
@@ -230,11 +229,12 @@ class SmbShare:
             raise ShareMissing(
                 f"{self._port.telescope}: its SMB server does not let guests in ({error})"
             ) from error
-        except _FAULTS as error:
+        except _FAULTS as error:  # UnicodeError, of a host that is no name, is a ValueError
             raise self._away(error) from error
 
     def _away(self, error: Exception) -> TransientError:
-        cause = error.__cause__  # smbprotocol wraps the socket's error in a ValueError
+        # smbprotocol wraps the socket's error in a ValueError.
+        cause = error if isinstance(error, OSError | UnicodeError) else error.__cause__
         if isinstance(cause, OSError | UnicodeError):
             return self._port.away(cause)
         return NoAnswer(f"{self._port.telescope}: SMB on port {self._port.number} does not answer ({error})")
