@@ -17,7 +17,7 @@ from skyrelay.seestar.stack_run import StackRun
 from skyrelay.seestar.telescope import Telescope as Seestar
 from skyrelay.service import utc_now
 from skyrelay.store.holding import HeldLease
-from skyrelay.store.tables import Block, Delivery, Frame, Stack
+from skyrelay.store.tables import Block, Delivery, Frame, ScriptedStack, Stack
 from skyrelay.store.tables.destinations import CROWDSKY
 from skyrelay.store.transitions import StaleState, move_block
 from skyrelay_stacker.planning import key_of
@@ -74,12 +74,16 @@ def find_block_output(workshop: Workshop, seestar: Seestar, block: Block, run: S
 
 
 def _names_booked(workshop: Workshop, block: Block) -> list[str]:
+    """Give the telescope's own names of all stacks in the folder that are booked, whoever had them made."""
     folder = target_of_folder(block.folder)
+    names: list[str] = []
     with workshop.store.read() as session:
-        names = select(Stack.original_name).where(
-            Stack.telescope_id == block.telescope_id, Stack.folder == folder
-        )
-        return list(session.scalars(names))
+        for table in (Stack, ScriptedStack):
+            booked = select(table.original_name).where(
+                table.telescope_id == block.telescope_id, table.folder == folder
+            )
+            names += [name for name in session.scalars(booked) if name is not None]
+    return names
 
 
 def _new_stack(session: Session, block: Block, output: Output) -> Stack:

@@ -13,7 +13,7 @@ from skyrelay.domain.light_frame import target_of_folder
 from skyrelay.domain.stack_name import CrowdSkyLegacyName, CrowdSkyName, parse_stack_name
 from skyrelay.domain.states import BlockState, FrameState
 from skyrelay.settings import StackingSettings
-from skyrelay.store.tables import Block, Frame, Stack, Telescope
+from skyrelay.store.tables import Block, Frame, ScriptedStack, Stack, Telescope
 from skyrelay.store.transitions import move_block
 from skyrelay_stacker.recording import ACTOR
 
@@ -70,7 +70,7 @@ def has_unseen_frames(session: Session, block: Block, since: datetime | None = N
     )
 
 
-def key_of(block: Block) -> BlockKey:
+def key_of(block: Block | ScriptedStack) -> BlockKey:
     """Give the key of a block's row."""
     return BlockKey(block.start_at, block.target, block.exposure, block.filter, block.minutes)
 
@@ -132,11 +132,32 @@ def _why_not(block: Block, stacking: StackingSettings) -> str | None:
 
 
 def _covering_stack(session: Session, block: Block, stacks_by_folder: StacksByFolder) -> str | None:
+    """Name the stack of the block that lies there: one that a script made, or one whose name says so."""
     key, offset = key_of(block), timedelta(minutes=block.utc_offset_min)
     names = stacks_by_folder.get(target_of_folder(block.folder), frozenset())
-    found = [name for name in names if _covers(name, key, offset)]
-    ours = set(session.scalars(select(Stack.crowdsky_name).where(Stack.telescope_id == block.telescope_id)))
-    return next(iter(sorted(set(found) - ours)), None)
+    scripted = _scripted_stacks(session, block, names)
+    own = next((file for row, file in scripted if key_of(row) == key), None)
+    if own is not None:
+        return own
+    # What is booked is known for certain: its name says nothing about blocks of other lengths.
+    booked = set(session.scalars(select(Stack.crowdsky_name).where(Stack.telescope_id == block.telescope_id)))
+    booked |= {file for _, file in scripted}
+    return next(iter(sorted(name for name in names - booked if _covers(name, key, offset))), None)
+
+
+def _scripted_stacks(
+    session: Session, block: Block, names: frozenset[str]
+) -> list[tuple[ScriptedStack, str]]:
+    """Give what scripts had stacked in the block's folder and is still there, each with its file's name."""
+    rows = session.scalars(
+        select(ScriptedStack).where(
+            ScriptedStack.telescope_id == block.telescope_id,
+            ScriptedStack.folder == target_of_folder(block.folder),
+            ScriptedStack.stacked_at.is_not(None),
+        )
+    ).all()
+    files = [(row, file) for row in rows for file in (row.crowdsky_name, row.original_name) if file]
+    return [(row, file) for row, file in files if file in names]
 
 
 def _covers(file_name: str, key: BlockKey, offset: timedelta) -> bool:

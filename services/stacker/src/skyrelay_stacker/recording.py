@@ -51,6 +51,7 @@ def record_frames(
     # The row is shared until the commit: no check of the clock may come between this look at it and that.
     telescope = session.get_one(Telescope, telescope_id, with_for_update={"read": True})
     known = _known_frames(session, telescope_id, {fact.file_name for fact in facts})
+    blocks: dict[BlockKey, int] = {}  # each is looked up once, however many frames it gets
     touched: set[int] = set()
     changed = set()
     for fact in facts:
@@ -60,7 +61,7 @@ def record_frames(
             continue
         if frame is None:
             frame = known[identity] = _new_frame(session, telescope, fact, now)
-        touched.update(_learn(session, frame, fact, stacking, now))
+        touched.update(_learn(session, frame, fact, stacking, blocks, now))
         changed.add(identity)
     session.flush()
     refresh_blocks(session, touched, now)
@@ -193,7 +194,12 @@ def _new_frame(session: Session, telescope: Telescope, fact: FrameFacts, now: da
 
 
 def _learn(
-    session: Session, frame: Frame, fact: FrameFacts, stacking: StackingSettings, now: datetime
+    session: Session,
+    frame: Frame,
+    fact: FrameFacts,
+    stacking: StackingSettings,
+    blocks: dict[BlockKey, int],
+    now: datetime,
 ) -> set[int]:
     """Write the facts into the row; give the ids of the blocks whose frames changed."""
     before = frame.block_id
@@ -204,11 +210,16 @@ def _learn(
     frame.utc_offset_min = None if fact.offset is None else int(fact.offset / timedelta(minutes=1))
     frame.offset_source = fact.offset_source
     frame.ra_deg, frame.dec_deg, frame.is_no_fits = fact.ra_deg, fact.dec_deg, fact.is_no_fits
-    frame.block_id = _block_of(session, frame, stacking, now)
+    key = _key_of(frame, stacking)
+    if key is not None and key not in blocks:
+        blocks[key] = (
+            _find_block(session, frame.telescope_id, key) or _new_block(session, frame, key, now)
+        ).id
+    frame.block_id = None if key is None else blocks[key]
     return {block_id for block_id in (before, frame.block_id) if block_id is not None}
 
 
-def _block_of(session: Session, frame: Frame, stacking: StackingSettings, now: datetime) -> int | None:
+def _key_of(frame: Frame, stacking: StackingSettings) -> BlockKey | None:
     if frame.state != FrameState.OK or frame.start_at is None or frame.utc_offset_min is None:
         return None
     offset = timedelta(minutes=frame.utc_offset_min)
@@ -216,9 +227,7 @@ def _block_of(session: Session, frame: Frame, stacking: StackingSettings, now: d
     if stacking.block_time == "name":
         moment = (frame.saved_local - offset).replace(tzinfo=frame.start_at.tzinfo)
     start = block_start(moment, offset, stacking.block_minutes)
-    key = BlockKey(start, frame.target, frame.exposure, frame.filter, stacking.block_minutes)
-    block = _find_block(session, frame.telescope_id, key)
-    return block.id if block else _new_block(session, frame, key, now).id
+    return BlockKey(start, frame.target, frame.exposure, frame.filter, stacking.block_minutes)
 
 
 def _find_block(session: Session, telescope_id: int, key: BlockKey) -> Block | None:

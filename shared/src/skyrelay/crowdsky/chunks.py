@@ -341,12 +341,14 @@ def stack_blocks(
     skyrelay.errors.SkyrelayError
         If the telescope cannot be reached, or somebody else drives it.
     """
-    limits = Limits(check_block_minutes(block_minutes), min_exptime, max_wait_sec)
+    settings = load_settings()
+    block_time = settings.stacking.block_time
+    limits = Limits(check_block_minutes(block_minutes), min_exptime, max_wait_sec, block_time)
 
     def work(telescope: OwnTelescope) -> TargetSummary:
         return stack_target(telescope, target, limits, dry_run=dry_run)
 
-    return on_each(load_settings(), ips, work)
+    return on_each(settings, ips, work)
 
 
 def stack_all(
@@ -368,12 +370,14 @@ def stack_all(
         ``total_blocks_skipped`` and ``per_target`` (as `stack_blocks` gives them). For several telescopes a
         dict by serial number.
     """
-    limits = Limits(check_block_minutes(block_minutes), min_exptime, max_wait_sec)
+    settings = load_settings()
+    block_time = settings.stacking.block_time
+    limits = Limits(check_block_minutes(block_minutes), min_exptime, max_wait_sec, block_time)
 
     def work(telescope: OwnTelescope) -> AllSummary:
         return stack_everything(telescope, targets_with_frames(telescope), limits, dry_run=dry_run)
 
-    return on_each(load_settings(), ips, work)
+    return on_each(settings, ips, work)
 
 
 def purge_crowdsky_stacks(

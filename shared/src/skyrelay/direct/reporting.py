@@ -25,12 +25,12 @@ class Reporter:
     telescope
         Its name.
     console
-        Where it is written to; the standard output when not given.
+        Where it is written to.
     """
 
-    def __init__(self, telescope: str, console: Console | None = None) -> None:
+    def __init__(self, telescope: str, console: Console) -> None:
         self._telescope = telescope
-        self._console = console or Console()
+        self._console = console
         self._progress: Progress | None = None
         self._task: TaskID | None = None
         self._done = 0
@@ -48,7 +48,7 @@ class Reporter:
     @contextmanager
     def progress(self, target: str, blocks: int) -> Iterator[Self]:
         """Show a bar in the ``with``, if this is a terminal."""
-        if not self._console.is_terminal or not blocks:
+        if not self._console.is_terminal or self._console.quiet or not blocks:
             yield self
             return
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
@@ -83,7 +83,7 @@ class Reporter:
 
 def preview_table(title: str, plans: Sequence[BlockPlan]) -> Table:
     """Draw blocks as a table, their times as the telescope's clock has them."""
-    table = Table(title=escape(title), title_justify="left")
+    table = Table(title=escape(title), title_justify="left", min_width=len(title))
     for heading in ("Date", "Block", "Frames", "Exposure", "Filter", "Total"):
         table.add_column(heading, justify="right" if heading in {"Frames", "Total"} else "left")
     for plan in plans:

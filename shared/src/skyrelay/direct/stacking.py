@@ -6,10 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
+from rich.console import Console
+
 from skyrelay.crowdsky.claiming import free_name, name_stack, position_of
 from skyrelay.crowdsky.outputs import Output, find_output
 from skyrelay.direct.books import Books, Intent
-from skyrelay.direct.planning import BlockPlan, plan_blocks
+from skyrelay.direct.planning import BlockPlan, BlockTime, plan_blocks
 from skyrelay.direct.reporting import Reporter
 from skyrelay.direct.summaries import AllSummary, ResultDict, TargetSummary
 from skyrelay.direct.telescopes import OwnTelescope
@@ -56,18 +58,23 @@ class Limits:
         Least total exposure of a block worth stacking, in seconds.
     max_wait_s
         Seconds that one block may take.
+    block_time
+        Whether a frame belongs to the block in which its exposure began, or was saved.
     """
 
     block_minutes: int
     min_exptime_s: float
     max_wait_s: float
+    block_time: BlockTime = "start"
 
 
 def stack_everything(
-    telescope: OwnTelescope, targets: Iterable[str], limits: Limits, *, dry_run: bool
+    telescope: OwnTelescope, targets: Iterable[str], limits: Limits, *, dry_run: bool, quiet: bool = False
 ) -> AllSummary:
     """Stack each target; see `skyrelay.crowdsky.chunks.stack_all`."""
-    found = [_stack_or_say_why_not(telescope, target, limits, dry_run=dry_run) for target in targets]
+    found = [
+        _stack_or_say_why_not(telescope, target, limits, dry_run=dry_run, quiet=quiet) for target in targets
+    ]
     return {
         "targets_processed": len(found),
         "targets_with_work": sum(1 for one in found if _had_work(one)),
@@ -83,26 +90,32 @@ def _had_work(summary: TargetSummary) -> bool:
 
 
 def _stack_or_say_why_not(
-    telescope: OwnTelescope, target: str, limits: Limits, *, dry_run: bool
+    telescope: OwnTelescope, target: str, limits: Limits, *, dry_run: bool, quiet: bool = False
 ) -> TargetSummary:
     try:
-        return stack_target(telescope, target, limits, dry_run=dry_run)
+        return stack_target(telescope, target, limits, dry_run=dry_run, quiet=quiet)
     except SkyrelayError as error:
         _log.warning("a target could not be stacked", target=target, problem=str(error))
         return {**_summary(target), "error": str(error)}
 
 
-def stack_target(telescope: OwnTelescope, target: str, limits: Limits, *, dry_run: bool) -> TargetSummary:
+def stack_target(
+    telescope: OwnTelescope, target: str, limits: Limits, *, dry_run: bool, quiet: bool = False
+) -> TargetSummary:
     """Stack what is not stacked of one target; see `skyrelay.crowdsky.chunks.stack_blocks`."""
-    reporter = Reporter(telescope.name)
+    reporter = Reporter(telescope.name, Console(quiet=quiet))
     if dry_run:
-        plans, skipped = _sort_out(plan_blocks(telescope, target, limits.block_minutes), limits)
+        plans, skipped = _sort_out(
+            plan_blocks(telescope, target, limits.block_minutes, limits.block_time), limits
+        )
         reporter.preview(target, plans, skipped)
         return {**_summary(target, skipped), "results": [plan.as_dict() for plan in plans]}
     with telescope.leased() as (lease, books):
         _check_clock(telescope)
         _rename_what_waits(telescope, target, lease, books)
-        plans, skipped = _sort_out(plan_blocks(telescope, target, limits.block_minutes), limits)
+        plans, skipped = _sort_out(
+            plan_blocks(telescope, target, limits.block_minutes, limits.block_time), limits
+        )
         with reporter.progress(target, len(plans)) as progress:
             turn = _Turn(telescope, lease, books, limits, progress)
             results = turn.take(plans)

@@ -242,30 +242,38 @@ def on_each(
     if len(chosen) == 1:
         with OwnTelescope(settings, chosen[0]) as telescope:
             return work(telescope)
-    telescopes = [OwnTelescope(settings, one) for one in chosen]
-    with ThreadPoolExecutor(len(chosen), thread_name_prefix="telescope") as pool:
+    values: dict[str, Value] = {}
+    errors: dict[str, SkyrelayError] = {}
+
+    def attempt(telescope: OwnTelescope) -> None:
         try:
-            ended = list(pool.map(lambda one: _try(one, work), telescopes))
-        except KeyboardInterrupt:
-            for telescope in telescopes:  # the others' waits end with their connections
-                telescope.seestar.close()
-            raise
-    errors = {name: error for name, _, error in ended if isinstance(error, SkyrelayError)}
-    values = {key: value for key, value, error in ended if error is None and value is not None}
+            with telescope:
+                value = work(telescope)
+                values[_known_as(telescope)] = value
+        except SkyrelayError as error:
+            errors[telescope.name] = error
+
+    _all_at_once([OwnTelescope(settings, one) for one in chosen], attempt)
     if errors:
         raise SomeTelescopesFailed(dict(values), errors)
     return values
 
 
-def _try(
-    telescope: OwnTelescope, work: Callable[[OwnTelescope], Value]
-) -> tuple[str, Value | None, SkyrelayError | None]:
+def _all_at_once(telescopes: list[OwnTelescope], attempt: Callable[[OwnTelescope], None]) -> None:
+    with ThreadPoolExecutor(len(telescopes), thread_name_prefix="telescope") as pool:
+        try:
+            list(pool.map(attempt, telescopes))
+        except KeyboardInterrupt:
+            for telescope in telescopes:  # the waits of all end with their connections
+                telescope.seestar.close()
+            raise
+
+
+def _known_as(telescope: OwnTelescope) -> str:
     try:
-        with telescope:
-            value = work(telescope)
-            return telescope.serial, value, None
-    except SkyrelayError as error:
-        return telescope.name, None, error
+        return telescope.serial
+    except SkyrelayError:  # it was listed over SMB alone, without a key say
+        return telescope.name
 
 
 def _meant(configured: tuple[TelescopeSettings, ...], text: str) -> TelescopeSettings:

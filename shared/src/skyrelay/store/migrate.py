@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -10,6 +12,8 @@ from sqlalchemy.exc import OperationalError
 
 from skyrelay.errors import TransientError
 from skyrelay.store.engine import Store
+
+_ONE_AT_A_TIME = threading.Lock()  # Alembic keeps the migration under way in globals of the process
 
 
 def migrate(store: Store) -> None:
@@ -23,7 +27,7 @@ def migrate(store: Store) -> None:
     config = _config()
     try:
         # With the write lock from the start: of two that migrate at once, one waits and finds nothing to do.
-        with store.writing_engine.connect() as connection:
+        with _ONE_AT_A_TIME, store.writing_engine.connect() as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
             connection.commit()
