@@ -20,6 +20,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
 
+from skyrelay.domain.asked import Asked, asked_of
 from skyrelay.domain.block import BLOCK_MINUTES, check_block_minutes
 from skyrelay.errors import ConfigurationError
 
@@ -57,6 +58,12 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
 
 
+def _check_asked(address: str) -> str:
+    """Accept a host, ``host:port`` or a network such as ``192.168.1.0/24``."""
+    asked_of(address)
+    return address
+
+
 class TelescopeSettings(_Section):
     """One telescope; every host and port is configurable, since people forward ports."""
 
@@ -65,10 +72,17 @@ class TelescopeSettings(_Section):
     rpc_port: Port = 4700
     http_port: Port = 80
     smb_port: Port = 445
+    discovery_port: Port = 4720
     smb_share: str = "auto"
     key_path: Path | None = None
     timezone: Zone = "auto"
     serial: str | None = None
+
+
+class DiscoverySettings(_Section):
+    """Where telescopes are looked for beside the broadcasts, which leave no bridge network (Docker's)."""
+
+    addresses: tuple[Annotated[str, AfterValidator(_check_asked)], ...] = ()
 
 
 class WatchRoot(_Section):
@@ -195,6 +209,7 @@ class Settings(BaseSettings):
     )
 
     telescopes: tuple[TelescopeSettings, ...] = ()
+    discovery: DiscoverySettings = DiscoverySettings()
     image_watcher: ImageWatcherSettings = ImageWatcherSettings()
     stacking: StackingSettings = StackingSettings()
     scheduler: SchedulerSettings = SchedulerSettings()
@@ -209,6 +224,13 @@ class Settings(BaseSettings):
     database_url: SecretStr = SecretStr("")
     data_dir: Path = Path("data")
     setup: Literal["ask", "done"] = "ask"
+
+    @property
+    def asked(self) -> tuple[Asked, ...]:
+        """Whom to ask for telescopes beside the broadcasts: the configured and ``discovery.addresses``."""
+        named = [Asked(each.host, each.discovery_port) for each in self.telescopes]
+        added = [one for address in self.discovery.addresses for one in asked_of(address)]
+        return tuple(dict.fromkeys([*named, *added]))
 
     @property
     def archive_path(self) -> Path:

@@ -12,7 +12,14 @@ import pytest
 
 from skyrelay.domain.states import TelescopeState
 from skyrelay.seestar.deadline import Deadline
-from skyrelay.seestar.errors import DeadlinePassed, Observing, ReplyLost, StackingAlready, Unreachable
+from skyrelay.seestar.errors import (
+    AnotherTelescope,
+    DeadlinePassed,
+    Observing,
+    ReplyLost,
+    StackingAlready,
+    Unreachable,
+)
 from skyrelay.seestar.stack_run import StackRun, StackSetting, StackState
 from skyrelay.seestar.telescope import Telescope
 from skyrelay_simulators.telescope import SimulatedTelescope
@@ -35,7 +42,7 @@ def count(telescope: SimulatedTelescope, method: str) -> int:
     return telescope.journal.methods().count(method)
 
 
-@pytest.mark.parametrize("firmware", [2427, 2732, 2775, 2846])
+@pytest.mark.parametrize("firmware", [2427, 2732, 2775, 2846, 2889])
 def test_a_block_is_stacked_by_every_firmware(
     simulate: Any, connect: Any, key_path: Path, frames: list[str], firmware: int
 ) -> None:
@@ -51,6 +58,34 @@ def test_a_block_is_stacked_by_every_firmware(
     assert [step.percent for step in seen] == sorted(step.percent or 0.0 for step in seen)
     client.clear_stack()
     assert client.stack_progress().state is StackState.NONE
+
+
+def test_another_telescope_behind_a_new_connection_is_told_nothing(
+    simulate: Any, connect: Any, frames: list[str]
+) -> None:
+    first = simulate()
+    client: Telescope = connect(first)
+    client.identify()
+    first.stop()
+    at = first.endpoint
+    second = simulate(serial="00aa11bb", rpc_port=at.rpc_port, http_port=at.http_port)
+    for _ in range(2):
+        with pytest.raises(AnotherTelescope, match="00aa11bb"):
+            client.start_stack(FOLDER, frames)
+    assert not CHANGES & set(second.journal.methods())
+
+
+def test_a_telescope_that_was_updated_is_spoken_to_in_its_new_dialect(
+    simulate: Any, connect: Any, frames: list[str]
+) -> None:
+    old = simulate(firmware_ver_int=2732)
+    client: Telescope = connect(old)
+    client.identify()
+    old.stop()
+    at = old.endpoint
+    simulate(firmware_ver_int=2846, rpc_port=at.rpc_port, http_port=at.http_port, stack_seconds=0.1)
+    client.start_stack(FOLDER, frames)
+    assert client.wait_for_stack(Deadline.after(SOON)).state is StackState.COMPLETE
 
 
 def test_an_event_ends_the_wait_long_before_the_next_poll(

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from skyrelay.seestar.auth import load_signer
 from skyrelay.seestar.connection import Connection
 from skyrelay.seestar.deadline import Deadline
 from skyrelay.seestar.errors import (
     ConnectionClosed,
     DeadlinePassed,
-    HostAway,
     HostUnknown,
     KeyMissing,
     MethodUnknown,
     NoAnswer,
+    ProgramSilent,
     RefusedForNow,
     ReplyLost,
     ServiceDown,
@@ -189,11 +192,11 @@ def test_each_way_of_being_away_is_told_apart() -> None:
             connection.read("get_device_state")
 
 
-def test_a_device_that_accepts_and_says_nothing_is_away() -> None:
+def test_a_device_that_accepts_and_says_nothing_is_told_from_one_that_is_away() -> None:
     with (
         scripted(lambda _request: b"") as telescope,
         Connection(telescope.host, telescope.port, connect=SHORT, reply=SHORT) as connection,
-        pytest.raises(HostAway, match="get_verify_str was not answered"),
+        pytest.raises(ProgramSilent, match="takes connections, but get_verify_str was not answered"),
     ):
         connection.read("get_device_state")
 
@@ -242,6 +245,80 @@ def test_events_reach_those_who_asked_for_them() -> None:
         assert second is not None
         assert second.name == "BatchStack"
         assert stack.take(timedelta(0)) is None
+
+
+def test_each_of_several_listeners_gets_every_event_in_order_also_over_a_new_connection() -> None:
+    numbers = iter(range(100))
+
+    def answer(request: dict[str, Any]) -> bytes:
+        return event("BatchStack", percent=next(numbers)) + reply(request)
+
+    with (
+        connected(answer) as (connection, telescope),
+        connection.subscribed("BatchStack") as first,
+        connection.subscribed("BatchStack", "PiStatus") as second,
+    ):
+        connection.read("get_albums")
+        telescope.drop()
+        eventually(lambda: not connection._link.alive)  # type: ignore[union-attr] # seen by its reader
+        connection.read("get_albums")
+        for listener in (first, second):
+            seen = [taken.fields.number("percent") for _ in range(2) if (taken := listener.take(SHORT))]
+            assert seen == [0.0, 1.0]
+        assert telescope.accepted == 2
+
+
+def test_threads_that_come_at_once_share_one_connection() -> None:
+    with connected(reply, timedelta(seconds=5)) as (connection, telescope), ThreadPoolExecutor(8) as threads:
+        assert set(threads.map(lambda _: connection.read("get_albums"), range(16))) == {0}
+        assert (telescope.accepted, telescope.asked("get_verify_str"), connection.open()) == (1, 1, 1)
+
+
+def test_a_reply_of_a_megabyte_between_events_is_read_whole() -> None:
+    album = "x" * 2**20
+
+    def answer(request: dict[str, Any]) -> bytes:
+        return event("PiStatus", temp=1) + reply(request, album) + event("temp", value=2)
+
+    with connected(answer, timedelta(seconds=20)) as (connection, _):
+        assert connection.read("get_albums") == album
+        assert connection.read("get_albums") == album
+
+
+@pytest.mark.parametrize("verified", [0, 5, 103])
+def test_a_telescope_that_calls_itself_unverified_after_the_handshake_is_spoken_to(
+    verified: int, key_path: Path
+) -> None:
+    def answer(request: dict[str, Any]) -> bytes:
+        method = request["method"]
+        result = {"str": "abc"} if method == "get_verify_str" else 0
+        return reply(request, result, code=verified if method == "pi_is_verified" else 0)
+
+    with (
+        scripted(answer) as telescope,
+        Connection(telescope.host, telescope.port, signer=lambda: load_signer(key_path)) as connection,
+    ):
+        connection.read("get_albums")
+        methods = [request["method"] for request in telescope.requests]
+        assert methods == ["get_verify_str", "verify_client", "pi_is_verified", "get_albums"]
+        assert all(request["verify"] is True for request in telescope.requests)
+
+
+def test_a_name_that_nobody_answers_for_costs_no_more_than_the_time_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    release = threading.Event()
+
+    def hang(*_: object, **__: object) -> list[Any]:
+        release.wait(60)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)  # the system's resolver, when its servers are away
+    try:
+        with Connection("seestar.local", 4700, connect=SHORT) as connection, pytest.raises(HostUnknown):
+            connection.read("get_albums")
+    finally:
+        release.set()
 
 
 def test_events_that_nobody_takes_stay_bounded() -> None:

@@ -94,7 +94,7 @@ def test_a_key_is_only_read_by_firmware_that_wants_one(simulate: Any, connect: A
 
 
 def test_a_telescope_that_comes_back_is_spoken_to_again(simulate: Any, connect: Any, key_path: Path) -> None:
-    telescope = simulate(wants_key=True, idle_close_s=0.3)
+    telescope = simulate(wants_key=True, idle_close_s=2.0)
     client: Telescope = connect(telescope, key_path=key_path)
     client.identify()
     eventually(lambda: telescope.journal.entries(method="idle close"))

@@ -50,7 +50,7 @@ def test_a_first_look_says_who_it_is_and_what_it_does(home: Home, make_telescope
 
 @pytest.mark.parametrize(
     ("seconds", "state"),
-    [(30.0, TelescopeState.STACKING), (0.0, TelescopeState.READY)],
+    [(30.0, TelescopeState.BUSY_ELSEWHERE), (0.0, TelescopeState.READY)],
 )
 def test_somebody_elses_stack_is_named_and_not_disturbed(
     home: Home, make_telescope: MakeTelescope, seconds: float, state: TelescopeState
@@ -58,14 +58,16 @@ def test_somebody_elses_stack_is_named_and_not_disturbed(
     telescope = make_telescope(stack_seconds=seconds)
     names = take_frames(telescope)
     home.own(telescope)
-    if state is TelescopeState.STACKING:
+    if state is TelescopeState.BUSY_ELSEWHERE:
         setting = type(telescope.device.batch_stack.setting)(
             "MyWorks/M 81_sub", (f"MyWorks/M 81_sub/{names[0]}",)
         )
         assert telescope.device.batch_stack.set(setting)
         assert telescope.device.batch_stack.start()
-    assert home.look().state == state
-    assert (asked(telescope, "get_albums") == 0) is (state is TelescopeState.STACKING)
+    row = home.look()
+    assert row.state == state
+    assert ("somebody else has it stack 1 frames in M 81_sub" in row.state_reason) is (seconds > 0)
+    assert (asked(telescope, "get_albums") == 0) is (state is TelescopeState.BUSY_ELSEWHERE)
 
 
 def test_a_key_that_is_missing_is_named_with_its_setting_and_asked_for_again(

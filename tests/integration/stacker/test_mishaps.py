@@ -259,7 +259,7 @@ def test_somebody_elses_run_is_neither_stopped_nor_claimed(home: Home, make_tele
     assert telescope.device.batch_stack.set(others)
     assert telescope.device.batch_stack.start()
     assert home.stack().state == BlockState.READY
-    assert home.telescope().state == TelescopeState.STACKING
+    assert home.telescope().state == TelescopeState.BUSY_ELSEWHERE
     eventually(lambda: not telescope.stacking)
     later(home)
     assert home.block().state == BlockState.STACKED

@@ -6,9 +6,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from skyrelay.domain.states import TelescopeState
+from skyrelay.domain.states import HOST_ANSWERS, Reach, TelescopeState
+from skyrelay.store.tables import Telescope
 from skyrelay_gateway.problems import nearest
-from skyrelay_gateway.words import TELESCOPE_REMEDIES, TELESCOPE_WORDS, ago
+from skyrelay_gateway.words import (
+    REACH_WORDS,
+    TELESCOPE_REMEDIES,
+    TELESCOPE_WORDS,
+    ago,
+    telescope_words,
+)
 
 NOW = datetime(2025, 3, 27, 1, 15, tzinfo=UTC)
 
@@ -17,6 +24,27 @@ def test_every_state_of_a_telescope_has_words_of_its_own() -> None:
     assert set(TELESCOPE_WORDS) == set(TelescopeState)
     assert len(set(TELESCOPE_WORDS.values())) == len(TELESCOPE_WORDS)
     assert TelescopeState.UNREACHABLE not in TELESCOPE_REMEDIES, "a sleeping telescope needs nobody"
+
+
+def words(state: TelescopeState, reach: Reach | None = None) -> str:
+    return telescope_words(Telescope(name="garden", state=state, reach=reach))
+
+
+def test_each_way_of_being_away_has_words_of_its_own_and_no_more_is_claimed_than_is_known() -> None:
+    away = {reach: words(TelescopeState.UNREACHABLE, reach) for reach in Reach if reach is not Reach.ANSWERS}
+    assert away == REACH_WORDS
+    assert len(set(away.values())) == len(away)
+    for reach, said in away.items():
+        is_there = reach in HOST_ANSWERS - {Reach.STRANGER}
+        assert said.startswith("On, but") is is_there, "only a host that answers is said to be on"
+        if "off" in said.lower():
+            assert "Wi-Fi" in said, "without an answer nobody can tell no power from no Wi-Fi"
+    assert words(TelescopeState.KEY_MISSING, Reach.ANSWERS) not in away.values()
+
+
+def test_one_that_is_away_for_a_reason_unknown_is_called_so() -> None:
+    assert words(TelescopeState.UNREACHABLE) == "Asleep or out of reach"
+    assert words(TelescopeState.READY, Reach.ANSWERS) == "Idle, free to stack"
 
 
 @pytest.mark.parametrize(

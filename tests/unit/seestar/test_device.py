@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skyrelay.domain.states import TelescopeState
+from skyrelay.domain.states import Reach, TelescopeState
 from skyrelay.seestar.device import is_observing, read_device, read_status
 from skyrelay.seestar.errors import NotATelescope
 
@@ -88,6 +88,31 @@ def test_one_state_is_named(view: Any, app: Any, free_mb: int | None, expected: 
     status = read_status({}, {"freeMB": free_mb}, view, app)
     assert status.state is expected
     assert status.reason
+
+
+@pytest.mark.parametrize(
+    ("view", "stack", "reason"),
+    [
+        (
+            {"state": "working", "target_name": "M 31", "stage": "AutoGoto"},
+            {},
+            "it is observing M 31 (AutoGoto)",
+        ),
+        ({"state": "working"}, {}, "it is observing"),
+        (
+            {},
+            {"state": "working", "percent": 34.2, "remaining_sec": 40.4},
+            "it is stacking (34 %, 40 s left)",
+        ),
+        ({}, {"state": "working", "percent": "x", "remaining_sec": 0}, "it is stacking"),
+        ({}, {"state": "levitating"}, "it is idle"),
+    ],
+)
+def test_the_reason_says_what_it_is_busy_with(view: Any, stack: Any, reason: str) -> None:
+    status = read_status({}, None, {"View": view}, {"BatchStack": stack})
+    assert status.reason == reason
+    assert status.reach is Reach.ANSWERS
+    assert (status.remaining_s == 40.4) is ("40 s left" in reason)
 
 
 @pytest.mark.parametrize(

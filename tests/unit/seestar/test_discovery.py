@@ -17,10 +17,17 @@ def answer(**result: object) -> bytes:
 
 
 def test_an_answer_is_read() -> None:
-    data = answer(sn="1d3fe189", product_model="Seestar S50", ssid="S50_1d3fe189", tcp_client_num=2)
-    assert read_answer(data, "10.0.0.5") == Discovered(
-        "1d3fe189", "10.0.0.5", "Seestar S50", "S50_1d3fe189", 2
+    said = {"product_model": "Seestar S50", "ssid": "S50_1d3fe189", "tcp_client_num": 2, "connect_lock": True}
+    assert read_answer(answer(sn="1d3fe189", **said), "10.0.0.5") == Discovered(
+        "1d3fe189", "10.0.0.5", "Seestar S50", "S50_1d3fe189", 2, ("10.0.0.5",), locked=True
     )
+
+
+@pytest.mark.parametrize("said", [{}, {"connect_lock": "yes"}, {"tcp_client_num": "many", "ssid": 5}])
+def test_what_it_does_not_say_is_unknown(said: dict[str, object]) -> None:
+    found = read_answer(answer(sn="1d3fe189", **said), "10.0.0.5")
+    assert found is not None
+    assert (found.model, found.ssid, found.clients, found.locked) == ("", "", None, None)
 
 
 def test_older_firmware_calls_the_model_otherwise() -> None:

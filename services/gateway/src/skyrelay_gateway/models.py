@@ -7,7 +7,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, NaiveDatetime, model_validator
 
-from skyrelay.domain.states import BlockState, DeliveryState, TelescopeState
+from skyrelay.domain.states import BlockState, DeliveryState, Reach, TelescopeState
 
 ItemT = TypeVar("ItemT")
 
@@ -26,7 +26,10 @@ class Page(View, Generic[ItemT]):
 
 
 class TelescopeView(View):
-    """A telescope: ``words`` say what it is doing, ``reason`` how we know."""
+    """A telescope: ``words`` say what it is doing, ``reason`` how we know, ``reach`` how far it answers.
+
+    ``host`` is what the configuration says, ``found_host`` where it answers if it has moved since.
+    """
 
     id: int
     name: str
@@ -34,11 +37,13 @@ class TelescopeView(View):
     model: str | None
     firmware: str | None
     host: str | None
+    found_host: str | None
     rpc_port: int
     http_port: int
     smb_port: int
     timezone: str
     state: TelescopeState
+    reach: Reach | None
     words: str
     reason: str
     state_since: AwareDatetime | None

@@ -24,7 +24,7 @@ from skyrelay.store.transitions import StaleState, audit, move_block
 from skyrelay_gateway.finding import check_target, find_telescope
 from skyrelay_gateway.models import StackAnswer, StackDecision, StackRequest
 from skyrelay_gateway.problems import Problem
-from skyrelay_gateway.words import TELESCOPE_WORDS
+from skyrelay_gateway.words import telescope_words
 
 _MOST_LISTED = 500
 _ACTOR = "person"
@@ -139,7 +139,7 @@ def _when(
             return "wait", f"may still get frames until {settled:%H:%M:%S} UTC"
         return "wait", "until the telescope has shown that these are all of its frames"
     if telescope.state != TelescopeState.READY:
-        words = TELESCOPE_WORDS[TelescopeState(telescope.state)].lower()
+        words = telescope_words(telescope).lower()
         return "wait", f"{telescope.name}: {words}" + (
             f" ({telescope.state_reason})" if telescope.state_reason else ""
         )

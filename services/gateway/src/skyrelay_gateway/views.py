@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
-from skyrelay.domain.states import BlockState, DeliveryState, TelescopeState
+from skyrelay.domain.states import BlockState, DeliveryState, Reach, TelescopeState
 from skyrelay.store.receipts import utc_offset_text
 from skyrelay.store.tables import Block, Delivery, Stack, Telescope
 from skyrelay_gateway.models import BlockView, DeliveryView, StackView, TelescopeView
-from skyrelay_gateway.words import TELESCOPE_WORDS
+from skyrelay_gateway.words import telescope_words
 
 
 def telescope_view(row: Telescope) -> TelescopeView:
     """Give a telescope as the API shows it."""
-    state = TelescopeState(row.state)
     return TelescopeView(
         id=row.id,
         name=row.name,
@@ -21,12 +20,14 @@ def telescope_view(row: Telescope) -> TelescopeView:
         model=row.model,
         firmware=row.firmware,
         host=row.host,
+        found_host=row.found_host,
         rpc_port=row.rpc_port,
         http_port=row.http_port,
         smb_port=row.smb_port,
         timezone=row.timezone,
-        state=state,
-        words=TELESCOPE_WORDS[state],
+        state=TelescopeState(row.state),
+        reach=Reach(row.reach) if row.reach else None,
+        words=telescope_words(row),
         reason=row.state_reason,
         state_since=row.state_since,
         last_seen_at=row.last_seen_at,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from skyrelay.domain.states import TelescopeState
+from skyrelay.domain.states import Reach, TelescopeState
+from skyrelay.store.tables import Telescope
 
 TELESCOPE_WORDS = {
     TelescopeState.UNKNOWN: "Not asked yet",
@@ -17,6 +18,17 @@ TELESCOPE_WORDS = {
     TelescopeState.BUSY_ELSEWHERE: "Busy with somebody else",
     TelescopeState.FULL: "Its storage is full",
     TelescopeState.CLOCK_WRONG: "Its clock is wrong",
+}
+# What "away" looks like from here. No power and no Wi-Fi look the same, so neither is claimed alone.
+REACH_WORDS = {
+    Reach.ABSENT: "Switched off or out of the Wi-Fi",
+    Reach.SILENT: "Asleep, off or out of the Wi-Fi",
+    Reach.BROKE_OFF: "Fell silent: Wi-Fi weak or gone",
+    Reach.REFUSED: "On, but its program does not run",
+    Reach.PROGRAM_SILENT: "On, but its program says nothing",
+    Reach.NO_SUCH_NAME: "Its name gives no address",
+    Reach.NO_NETWORK: "This server has no network",
+    Reach.STRANGER: "Something else is at its address",
 }
 # The states that go on until a person does something; an unreachable telescope is usually just asleep.
 TELESCOPE_REMEDIES = {
@@ -32,6 +44,14 @@ SETUP_WHAT_TO_DO = (
     "Nothing is stacked or sent by itself yet. Check config.yaml, then set `setup: done` in it "
     "(or SKYRELAY_SETUP=done) and start Skyrelay again."
 )
+
+
+def telescope_words(row: Telescope) -> str:
+    """Say in a few words what a telescope is doing; of one that is away, how."""
+    state = TelescopeState(row.state)
+    if state is TelescopeState.UNREACHABLE and row.reach is not None:
+        return REACH_WORDS.get(Reach(row.reach), TELESCOPE_WORDS[state])
+    return TELESCOPE_WORDS[state]
 
 
 def ago(moment: datetime | None, now: datetime) -> str:

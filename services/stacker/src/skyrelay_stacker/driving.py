@@ -48,7 +48,14 @@ from skyrelay_stacker.booking import (
     outputs_before,
 )
 from skyrelay_stacker.clocks import record_clock
-from skyrelay_stacker.looking import address_of, record_failure, record_status, record_stranger, with_clock
+from skyrelay_stacker.looking import (
+    address_of,
+    record_failure,
+    record_status,
+    record_stranger,
+    with_clock,
+    with_owner,
+)
 from skyrelay_stacker.planning import has_unseen_frames
 from skyrelay_stacker.reconciling import reconcile_telescope, why_not_now
 from skyrelay_stacker.recording import ACTOR
@@ -186,8 +193,8 @@ class _Drive:
     def _check_in(self) -> bool:
         """Ask who answers and what it does, and record it; tell whether it is the block's telescope."""
         device = self._seestar.identify()
-        now = utc_now()
-        status = with_clock(self._seestar.state(), device, now)
+        status, now = self._seestar.state(), utc_now()
+        setting = self._seestar.stack_files_now() if status.state is TelescopeState.STACKING else None
         with self._workshop.store.write() as session:
             self._lease.check_write(session)
             telescope = session.get_one(Telescope, self._telescope_id)
@@ -195,7 +202,8 @@ class _Drive:
                 record_stranger(telescope, device.serial, now)
                 return False
             record_clock(session, telescope, device, now)
-            record_status(telescope, status, now)
+            status = with_owner(session, telescope, status, setting)
+            record_status(telescope, with_clock(status, device, now), now)
         return True
 
     # -- starting ---------------------------------------------------------------------------------

@@ -116,7 +116,7 @@ def _job(session: Session, stack_id: int) -> FetchJob:
         stack_id=stack.id,
         telescope_id=telescope.id,
         telescope=telescope.name,
-        host=telescope.host,
+        host=telescope.address,
         http_port=telescope.http_port,
         folder=stack.folder,
         names=names if stack.renamed_at is None else (names[1], names[0]),

@@ -1,4 +1,8 @@
-"""The commands of the product itself."""
+"""The commands of the product itself.
+
+A command imports what it alone needs when it runs: the database's libraries cost most of a second, which
+`skyrelay discover` would spend without using them.
+"""
 
 from __future__ import annotations
 
@@ -12,20 +16,17 @@ from rich.console import Console
 
 from skyrelay.cli.crowdsky_commands import add_crowdsky_commands
 from skyrelay.cli.stacking_commands import add_stacking_commands
+from skyrelay.cli.discover_command import discover
 from skyrelay.cli.status_text import status_tables
-from skyrelay.cli.supervisor import Supervisor
 from skyrelay.gateway_client import ask_gateway, newest_night
-from skyrelay.receipt_text import render_receipt
 from skyrelay.settings import load_settings
-from skyrelay.store.engine import Store
-from skyrelay.store.migrate import migrate
-from skyrelay.store.receipts import Receipt
 from skyrelay.version import __version__
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 config_app = typer.Typer(no_args_is_help=True, help="Look at the configuration.")
 app.add_typer(config_app, name="config")
-add_stacking_commands(app)
+
+app.command()(discover)
 
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="The YAML file; else $SKYRELAY_CONFIG.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="For machines.")]
@@ -47,6 +48,8 @@ def skyrelay(
 @app.command()
 def up(config: ConfigOption = None) -> None:
     """Run all services in the foreground until Ctrl-C."""
+    from skyrelay.cli.supervisor import Supervisor
+
     settings = load_settings(config)
     raise typer.Exit(Supervisor(settings, config).run())
 
@@ -54,6 +57,9 @@ def up(config: ConfigOption = None) -> None:
 @app.command(name="migrate")
 def migrate_database(config: ConfigOption = None) -> None:
     """Bring the database's schema to this release."""
+    from skyrelay.store.engine import Store
+    from skyrelay.store.migrate import migrate
+
     store = Store(load_settings(config).database)
     migrate(store)
     store.close()
@@ -88,6 +94,9 @@ def receipt(
     as_json: JsonOption = False,
 ) -> None:
     """Account for every frame of a night; exit code 0 only when nothing is missing or waiting."""
+    from skyrelay.receipt_text import render_receipt
+    from skyrelay.store.receipts import Receipt
+
     gateway = load_settings(config).gateway
     night = night or newest_night(gateway)
     answer = ask_gateway(gateway, f"/api/v1/nights/{quote(night, safe='')}/receipt")

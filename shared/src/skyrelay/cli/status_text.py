@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 from rich.markup import escape
@@ -12,10 +13,12 @@ from rich.table import Table
 def status_tables(status: dict[str, Any]) -> Iterator[Table]:
     """Draw the telescopes, what waits for what, and what needs a person."""
     telescopes = Table(title=f"Skyrelay {status['version']}", title_justify="left")
-    for heading in ("Telescope", "State", "In words"):
-        telescopes.add_column(heading)
+    for heading in ("Telescope", "State", "In words", "Since", "Why"):
+        telescopes.add_column(heading, overflow="fold")
     for telescope in status["telescopes"]:
-        telescopes.add_row(*(escape(telescope[key]) for key in ("name", "state", "words")))
+        since = _local(telescope["state_since"])
+        cells = (telescope["name"], telescope["state"], telescope["words"], since, telescope["reason"])
+        telescopes.add_row(*map(escape, cells))
     yield telescopes
     counts = Table.grid(padding=(0, 2))
     for what in ("frames", "blocks", "deliveries"):
@@ -29,3 +32,8 @@ def status_tables(status: dict[str, Any]) -> Iterator[Table]:
         for need in status["needs_you"]:
             needs.add_row(*(escape(need[key]) for key in ("what", "reason", "what_to_do")))
         yield needs
+
+
+def _local(moment: str | None) -> str:
+    """Write a moment by the clock of whoever sits at the terminal."""
+    return "" if moment is None else f"{datetime.fromisoformat(moment).astimezone():%d %b %H:%M}"

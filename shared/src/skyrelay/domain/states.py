@@ -76,11 +76,40 @@ class TelescopeState(StrEnum):
     UNREACHABLE = "unreachable"
     KEY_MISSING = "key missing"
     KEY_REFUSED = "key refused"
-    BUSY_ELSEWHERE = "busy elsewhere"
+    BUSY_ELSEWHERE = "busy elsewhere"  # it stacks, but nothing of ours
     FULL = "full"
     CLOCK_WRONG = "clock wrong"
 
 
 IN_TOUCH = frozenset(
-    {TelescopeState.READY, TelescopeState.OBSERVING, TelescopeState.STACKING, TelescopeState.FULL}
+    {
+        TelescopeState.READY,
+        TelescopeState.OBSERVING,
+        TelescopeState.STACKING,
+        TelescopeState.BUSY_ELSEWHERE,
+        TelescopeState.FULL,
+    }
 )
+
+
+class Reach(StrEnum):
+    """How far a telescope could be reached: what a home server sees of "away", and no more.
+
+    A telescope without power and one without Wi-Fi look the same from outside. What differs is whether
+    its host answers at all, and with what.
+    """
+
+    ANSWERS = "answers"
+    NO_SUCH_NAME = "no such name"  # its name gives no address
+    NO_NETWORK = "no network"  # this server itself has no way out
+    ABSENT = "absent"  # the network says that no device has the address: off, out of the Wi-Fi, or moved
+    SILENT = "silent"  # what is sent to it vanishes: the same, or asleep, or a firewall
+    REFUSED = "refused"  # its host is up and nothing listens: it starts, or it is something else
+    PROGRAM_SILENT = "program silent"  # it takes connections and says nothing: half asleep, or stuck
+    BROKE_OFF = "broke off"  # it was spoken to when it fell silent: the Wi-Fi went, or its power
+    STRANGER = "stranger"  # something else answers at its address
+
+
+HOST_ANSWERS = frozenset(
+    {Reach.ANSWERS, Reach.REFUSED, Reach.PROGRAM_SILENT, Reach.STRANGER}
+)  # a device is at the address; in all other cases nothing is known to be

@@ -72,6 +72,7 @@ class BatchStack:
         """Stack these files, or adopt the run that does so already; see `Telescope.start_stack`."""
         wanted = StackSetting.of(folder, file_names)
         until = deadline or Deadline.after(3 * CHANGE)
+        self._firmware()  # first of all: behind a new connection may be another telescope
         running = self._running(wanted)
         if running is not None:
             return StackStart(adopted=True, run=running)

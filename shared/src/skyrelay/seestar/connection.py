@@ -21,10 +21,10 @@ from skyrelay.seestar.errors import (
     Code,
     ConnectionClosed,
     DeadlinePassed,
-    HostAway,
     KeyMissing,
     KeyRefused,
     NoAnswer,
+    ProgramSilent,
     ReplyLost,
     refusal,
 )
@@ -98,6 +98,7 @@ class Connection:
         self._subscriptions: list[Subscription] = []
         self._under_way = 0
         self._closed = False
+        self._opened = 0
 
     def __enter__(self) -> Connection:
         return self
@@ -106,6 +107,17 @@ class Connection:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def open(self, deadline: Deadline | None = None) -> int:
+        """Connect, if that is not so already; give how often that was done.
+
+        Behind each new connection there may be another telescope. Raises as `read` does.
+        """
+        try:
+            self._open_link(self._until(deadline))
+        except LinkDropped as drop:
+            raise NoAnswer(f"{self.name}: the connection drops during the handshake ({drop})") from drop
+        return self._opened
 
     def close(self) -> None:
         """End the connection for good; whoever waits for a reply is told."""
@@ -198,6 +210,7 @@ class Connection:
             if self._link is None or not self._link.alive:
                 self._discard(self._link)
                 self._link = self._new_link(until)
+                self._opened += 1
                 self._mind_keep_alive()
                 if self._closed:  # meanwhile
                     self._discard(self._link)
@@ -269,7 +282,10 @@ class Connection:
         except LinkDropped as drop:
             raise LinkDropped(str(drop), sent=False) from drop  # the caller's own request was not sent
         except ReplyLate as late:
-            raise HostAway(f"{self.name}: connected, but {method} was not answered in time") from late
+            raise ProgramSilent(
+                f"{self.name} is there and takes connections, but {method} was not answered in time: "
+                "it is stuck or half asleep, or its Wi-Fi is very weak"
+            ) from late
 
 
 def _result(reply: Reply) -> JsonValue:

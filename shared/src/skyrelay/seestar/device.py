@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from skyrelay.domain.states import TelescopeState
+from skyrelay.domain.states import Reach, TelescopeState
 from skyrelay.seestar.errors import NotATelescope
 from skyrelay.seestar.fields import Fields, JsonValue, as_number
 from skyrelay.seestar.stack_run import StackRun, StackState
@@ -62,10 +62,12 @@ class TelescopeStatus:
     ----------
     state, reason
         One of the named states, and why, in words for a person.
+    reach
+        How far it could be reached; of one that is away, whether its host answers at all.
     stage, target
-        What it observes or stacks.
-    percent
-        Of a batch stack under way.
+        What it observes, and how far it is with that (``AutoGoto``, ``Stack``, …).
+    percent, remaining_s
+        Of a batch stack under way, whoever began it.
     battery_percent, charging, temperature_c, free_mb
         `None` when it does not say.
     """
@@ -75,10 +77,12 @@ class TelescopeStatus:
     stage: str = ""
     target: str = ""
     percent: float | None = None
+    remaining_s: float | None = None
     battery_percent: int | None = None
     charging: bool | None = None
     temperature_c: float | None = None
     free_mb: int | None = None
+    reach: Reach = Reach.ANSWERS
 
 
 def read_device(device_state: JsonValue, clock: JsonValue) -> DeviceInfo:
@@ -114,18 +118,30 @@ def read_status(
     power = Fields.of(device_state).inner("pi_status")
     app, free_mb = Fields.of(app_state), Fields.of(volume).integer("freeMB")
     view, run = Fields.of(view_state).inner("View"), StackRun.parse(app.inner("BatchStack"))
-    state, reason = _state(is_observing(view_state, app_state), run, free_mb)
+    observing, working = is_observing(view_state, app_state), run.state is StackState.WORKING
+    stage = view.text("stage") or ""
+    target = view.text("target_name") or "" if observing else ""
+    state, reason = _state(_observation(target, stage) if observing else "", run, free_mb)
     return TelescopeStatus(
         state=state,
         reason=reason,
-        stage=view.text("stage") or "",
-        target=view.text("target_name") or "" if state is TelescopeState.OBSERVING else "",
-        percent=run.percent if run.state is StackState.WORKING else None,
+        stage=stage,
+        target=target,
+        percent=run.percent if working else None,
+        remaining_s=run.remaining_s if working else None,
         battery_percent=power.integer("battery_capacity"),
         charging=_charging(power),
         temperature_c=power.number("temp"),
         free_mb=free_mb,
     )
+
+
+def progress_in_words(run: StackRun) -> str:
+    """Say how far a stack is: ``34 %, 40 s left``; empty where the telescope does not say."""
+    parts = [] if run.percent is None else [f"{run.percent:.0f} %"]
+    if run.remaining_s is not None and run.remaining_s > 0:
+        parts.append(f"{run.remaining_s:.0f} s left")
+    return ", ".join(parts)
 
 
 def is_observing(view_state: JsonValue, app_state: JsonValue) -> bool:
@@ -135,14 +151,19 @@ def is_observing(view_state: JsonValue, app_state: JsonValue) -> bool:
     return any(part.text("state") == _WORKING for part in parts)
 
 
-def _state(observing: bool, run: StackRun, free_mb: int | None) -> tuple[TelescopeState, str]:
-    if observing:
-        return TelescopeState.OBSERVING, "it is observing"
+def _state(observation: str, run: StackRun, free_mb: int | None) -> tuple[TelescopeState, str]:
+    if observation:
+        return TelescopeState.OBSERVING, observation
     if run.state is StackState.WORKING:
-        return TelescopeState.STACKING, "it is stacking"
+        progress = progress_in_words(run)
+        return TelescopeState.STACKING, f"it is stacking ({progress})" if progress else "it is stacking"
     if free_mb is not None and free_mb < FULL_BELOW_MB:
         return TelescopeState.FULL, f"only {free_mb} MB are free on it"
     return TelescopeState.READY, "it is idle"
+
+
+def _observation(target: str, stage: str) -> str:
+    return f"it is observing{f' {target}' if target else ''}{f' ({stage})' if stage else ''}"
 
 
 def _charging(power: Fields) -> bool | None:

@@ -28,7 +28,7 @@ from skyrelay.seestar.deadline import Deadline
 from skyrelay.seestar.errors import DownloadIncomplete, FileMissing, FileNotWhole, NoAnswer
 from skyrelay.seestar.part_file import PartFile
 from skyrelay.seestar.paths import http_path
-from skyrelay.seestar.reach import Port
+from skyrelay.seestar.reach import Port, addresses_of
 
 CONNECT = timedelta(seconds=5)
 SILENCE = timedelta(seconds=20)  # a body that says nothing for so long has ended
@@ -205,8 +205,8 @@ class HttpFiles:
 
     @contextmanager
     def _response(self, folder: str, name: str, headers: dict[str, str]) -> Iterator[requests.Response]:
-        host = f"[{self._port.host}]" if ":" in self._port.host else self._port.host
-        url = f"http://{host}:{self._port.number}{http_path(folder, name)}"
+        host = self._address()
+        url = f"http://{f'[{host}]' if ':' in host else host}:{self._port.number}{http_path(folder, name)}"
         with self._broken_answers():
             response = self._session.get(
                 url, headers=headers, stream=True, timeout=self._timeouts, allow_redirects=False
@@ -219,6 +219,13 @@ class HttpFiles:
                     f"{self._port.telescope}: HTTP answers {response.status_code} for {name}"
                 )
             yield response
+
+    def _address(self) -> str:
+        """Look the host up, bounded in time as its connection is."""
+        try:
+            return addresses_of(self._port.host, Deadline.after(timedelta(seconds=self._timeouts[0])))[0]
+        except (OSError, UnicodeError) as error:
+            raise self._port.away(error) from error
 
     @contextmanager
     def _broken_answers(self) -> Iterator[None]:

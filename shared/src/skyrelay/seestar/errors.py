@@ -7,28 +7,62 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import IntEnum
+from typing import ClassVar
 
+from skyrelay.domain.states import Reach
 from skyrelay.errors import AmbiguousError, PermanentError, RefusedByRule, SkyrelayError, TransientError
 
 
 class Unreachable(TransientError):  # noqa: N818 - the state it names
-    """The telescope cannot be spoken to now."""
+    """The telescope cannot be spoken to now.
+
+    Attributes
+    ----------
+    reach
+        How far it could be reached.
+    """
+
+    reach: ClassVar[Reach] = Reach.SILENT
 
 
 class HostAway(Unreachable):
-    """Nothing answers at the address: switched off, asleep, or out of the Wi-Fi."""
+    """Nothing comes back from the address: switched off, asleep, or out of the Wi-Fi."""
+
+
+class HostAbsent(HostAway):
+    """The network says that no device has the address: switched off, out of the Wi-Fi, or moved."""
+
+    reach = Reach.ABSENT
 
 
 class ServiceDown(Unreachable):
     """A device is there, but refuses the port: still starting, or not this telescope."""
 
+    reach = Reach.REFUSED
+
 
 class HostUnknown(Unreachable):
     """The telescope's name gives no address."""
 
+    reach = Reach.NO_SUCH_NAME
+
+
+class NetworkDown(Unreachable):
+    """This machine itself has no way into that network: that says nothing about the telescope."""
+
+    reach = Reach.NO_NETWORK
+
+
+class ProgramSilent(Unreachable):
+    """The telescope takes connections and says nothing: half asleep, stuck, or not this telescope."""
+
+    reach = Reach.PROGRAM_SILENT
+
 
 class NoAnswer(Unreachable):
     """The connection stands or stood, but a reply did not come in time."""
+
+    reach = Reach.BROKE_OFF
 
 
 class DeadlinePassed(TransientError):  # noqa: N818 - the state it names
@@ -49,6 +83,20 @@ class KeyRefused(PermanentError):  # noqa: N818 - the state it names
 
 class NotATelescope(PermanentError):  # noqa: N818 - the state it names
     """Something answers at the address, but not as a Seestar does."""
+
+
+class AnotherTelescope(NotATelescope):
+    """A telescope of another serial number answers at the address.
+
+    Attributes
+    ----------
+    serial
+        Whose it is.
+    """
+
+    def __init__(self, serial: str) -> None:
+        super().__init__(f"another telescope ({serial}) answers at its address")
+        self.serial = serial
 
 
 class ConnectionClosed(PermanentError):  # noqa: N818 - the state it names

@@ -66,11 +66,12 @@ class TelescopeFiles:
 
     def rename(self, folder: str, old: str, new: str, deadline: Deadline | None = None) -> Renamed:
         """Rename a FITS file, then its companions as far as it goes; see `Telescope.rename`."""
-        self._share.rename(folder, old, new, deadline)
+        names = self._share.names(folder)
+        self._share.rename(folder, old, new, deadline, among=names)
         followed, left_behind = [], []
         for suffix in _COMPANIONS:
-            companion = PurePosixPath(old).stem + suffix
-            if self._follow(folder, companion, PurePosixPath(new).stem + suffix, deadline):
+            companion, renamed = PurePosixPath(old).stem + suffix, PurePosixPath(new).stem + suffix
+            if self._follow(folder, companion, renamed, deadline, names):
                 followed.append(companion)
             else:
                 left_behind.append(companion)
@@ -100,9 +101,11 @@ class TelescopeFiles:
             with self._rpc_listing:
                 return rpc()
 
-    def _follow(self, folder: str, old: str, new: str, deadline: Deadline | None) -> bool:
+    def _follow(
+        self, folder: str, old: str, new: str, deadline: Deadline | None, names: frozenset[str]
+    ) -> bool:
         try:
-            self._share.rename(folder, old, new, deadline)
+            self._share.rename(folder, old, new, deadline, among=names)
         except (TransientError, PermanentError, AmbiguousError, RefusedByRule) as error:
             _log.info("companion keeps its name", folder=folder, file=old, reason=str(error))
             return False

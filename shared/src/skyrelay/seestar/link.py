@@ -19,6 +19,7 @@ from skyrelay.logs import get_logger
 from skyrelay.seestar.codec import Decoder, Event, Garbage, Message, Reply, encode_request
 from skyrelay.seestar.deadline import Deadline
 from skyrelay.seestar.fields import JsonValue
+from skyrelay.seestar.reach import connect
 
 KEEP_ALIVE = timedelta(seconds=5)  # the firmware closes a socket idle for about 15.5 s (seen live, 8.89)
 _GLANCE_S = 0.25  # how often the reader looks whether it should ping or end
@@ -72,7 +73,7 @@ class Link:
 
     Raises
     ------
-    OSError
+    OSError, UnicodeError
         If the connection cannot be made.
     """
 
@@ -84,8 +85,9 @@ class Link:
         on_event: Callable[[Event], None],
         keep_alive: timedelta = KEEP_ALIVE,
     ) -> None:
-        self._socket = socket.create_connection((host, port), timeout=max(deadline.left_s, 0.001))
+        self._socket = connect(host, port, deadline)
         self._socket.settimeout(_SEND_S)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # no request waits
         self._on_event = on_event
         self._ids = itertools.count(1)
         self._waiting: dict[int, _Waiting] = {}

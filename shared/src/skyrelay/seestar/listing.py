@@ -68,7 +68,7 @@ class FolderListing:
 def file_listing(folder: str, files: Iterable[RemoteFile], route: Route) -> FileListing:
     """Sort files by name and leave the odd names out, counted."""
     found = list(files)
-    safe = sorted(file for file in found if is_safe_name(file.name))
+    safe = sorted((file for file in found if is_safe_name(file.name)), key=lambda file: file.name)
     return FileListing(folder, tuple(safe), route, len(found) - len(safe))
 
 

@@ -23,7 +23,7 @@ def is_safe_name(name: str) -> bool:
     """Tell whether ``name`` is a single path component on the telescope, on SMB and here."""
     if not name or name in {".", ".."} or not _FORBIDDEN.isdisjoint(name):
         return False
-    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in name):
+    if not name.isprintable() and any(unicodedata.category(character) in {"Cc", "Cs"} for character in name):
         return False
     return len(name.encode("utf-8")) <= _MAX_NAME_BYTES
 

@@ -28,7 +28,7 @@ from skyrelay.seestar.deadline import Deadline
 from skyrelay.seestar.errors import DeadlinePassed, FileMissing, NameTaken, NoAnswer, ReplyLost, ShareMissing
 from skyrelay.seestar.listing import RemoteFile
 from skyrelay.seestar.paths import WORKS, checked_name
-from skyrelay.seestar.reach import Port
+from skyrelay.seestar.reach import Port, addresses_of
 from skyrelay.seestar.smb_tree import GuestTree, NoSuchShare
 
 KNOWN_SHARES = ("EMMC Images", "Seestar")
@@ -100,8 +100,26 @@ class SmbShare:
             if not entry.is_folder
         ]
 
-    def rename(self, folder: str, old: str, new: str, deadline: Deadline | None = None) -> None:
+    def names(self, folder: str) -> frozenset[str]:
+        """Name a folder's files. Raises as `files` does."""
+        return frozenset(file.name for file in self.files(folder))
+
+    def rename(
+        self,
+        folder: str,
+        old: str,
+        new: str,
+        deadline: Deadline | None = None,
+        *,
+        among: frozenset[str] | None = None,
+    ) -> None:
         """Give a file another name; a file of that name is never replaced.
+
+        Parameters
+        ----------
+        among
+            The folder's names, where they were listed just before: a listing of thousands of files is not
+            made again for each of a stack's pictures. The server refuses what has come in between.
 
         Raises
         ------
@@ -114,7 +132,7 @@ class SmbShare:
         Unreachable, ShareMissing, DeadlinePassed, TransientError
             If it was not done.
         """
-        before = self._names(folder)
+        before = self.names(folder) if among is None else among
         if new.casefold() in {name.casefold() for name in before if name != old}:
             raise NameTaken(f"{self._port.telescope}: {folder} holds a file {new} already")
         if old not in before:
@@ -136,7 +154,7 @@ class SmbShare:
 
     def upload(self, folder: str, name: str, source: Path, deadline: Deadline | None = None) -> None:
         """Write a file into a folder, under a ``.part`` name until it is whole; raises as `rename` does."""
-        if name in self._names(folder):
+        if name in self.names(folder):
             raise NameTaken(f"{self._port.telescope}: {folder} holds a file {name} already")
         path = _path(folder, name + _PART)
         with source.open("rb") as local:
@@ -154,14 +172,11 @@ class SmbShare:
                 f"{self._port.telescope}: cannot tell whether {old} was renamed in {folder}"
             ) from lost
 
-    def _names_after(self, folder: str, lost: NoAnswer) -> set[str]:
+    def _names_after(self, folder: str, lost: NoAnswer) -> frozenset[str]:
         try:
-            return self._names(folder)
+            return self.names(folder)
         except TransientError:
             raise ReplyLost(f"{lost}; whether it was done cannot be seen now") from lost
-
-    def _names(self, folder: str) -> set[str]:
-        return {file.name for file in self.files(folder)}
 
     def _read(self, action: Callable[[GuestTree], T], what: str) -> T:
         try:
@@ -203,9 +218,8 @@ class SmbShare:
     def _connect(self, deadline: Deadline | None) -> GuestTree:
         until = deadline.or_after(self._connect_within) if deadline else Deadline.after(self._connect_within)
         try:
-            return GuestTree(
-                self._port.host, self._port.number, self._candidates, until, self._operation_within
-            )
+            host = addresses_of(self._port.host, until)[0]
+            return GuestTree(host, self._port.number, self._candidates, until, self._operation_within)
         except NoSuchShare as error:
             raise ShareMissing(
                 f"{self._port.telescope}: its SMB server has no share {' or '.join(self._candidates)}: "
@@ -215,11 +229,12 @@ class SmbShare:
             raise ShareMissing(
                 f"{self._port.telescope}: its SMB server does not let guests in ({error})"
             ) from error
-        except _FAULTS as error:
+        except _FAULTS as error:  # UnicodeError, of a host that is no name, is a ValueError
             raise self._away(error) from error
 
     def _away(self, error: Exception) -> TransientError:
-        cause = error.__cause__  # smbprotocol wraps the socket's error in a ValueError
+        # smbprotocol wraps the socket's error in a ValueError.
+        cause = error if isinstance(error, OSError | UnicodeError) else error.__cause__
         if isinstance(cause, OSError | UnicodeError):
             return self._port.away(cause)
         return NoAnswer(f"{self._port.telescope}: SMB on port {self._port.number} does not answer ({error})")

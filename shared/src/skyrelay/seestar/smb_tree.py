@@ -7,14 +7,14 @@ own programs, is found first by whatever is started from there. Errors are smbpr
 from __future__ import annotations
 
 import uuid
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from smbprotocol.connection import Connection
-from smbprotocol.exceptions import BadNetworkName, NoMoreFiles, NoSuchFile, SMBException
+from smbprotocol.exceptions import BadNetworkName, NoMoreFiles, NoSuchFile, SMBException, SMBResponseException
 from smbprotocol.file_info import FileDispositionInformation, FileInformationClass, FileRenameInformation
 from smbprotocol.open import (
     CreateDisposition,
@@ -26,12 +26,16 @@ from smbprotocol.open import (
     Open,
     QueryDirectoryFlags,
     ShareAccess,
+    SMB2CloseRequest,
+    SMB2QueryDirectoryRequest,
+    SMB2QueryDirectoryResponse,
     SMB2SetInfoRequest,
 )
 from smbprotocol.session import Session
 from smbprotocol.tree import TreeConnect
 
 from skyrelay.seestar.deadline import Deadline
+from skyrelay.seestar.smb_directory import Entry, read_directory
 
 _GUEST = "guest"
 _SHARED = ShareAccess.FILE_SHARE_READ | ShareAccess.FILE_SHARE_WRITE | ShareAccess.FILE_SHARE_DELETE
@@ -39,17 +43,10 @@ _LIST = DirectoryAccessMask.FILE_LIST_DIRECTORY | DirectoryAccessMask.FILE_READ_
 _DELETE = FilePipePrinterAccessMask.DELETE | FilePipePrinterAccessMask.FILE_READ_ATTRIBUTES
 _WRITE = FilePipePrinterAccessMask.FILE_WRITE_DATA | FilePipePrinterAccessMask.FILE_READ_ATTRIBUTES
 _MAX_ENTRIES = 200_000  # a year of clear nights in one folder: a listing without end is not followed
-_ENTRIES = FileInformationClass.FILE_ID_FULL_DIRECTORY_INFORMATION
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A file or folder in a listing; ``modified`` is aware UTC by the telescope's clock."""
-
-    name: str
-    size_bytes: int
-    is_folder: bool
-    modified: datetime | None
+_CREDITS = 32  # asked for with each request; a server gives as many as it likes
+_CREDIT_BYTES = 65536
+_THE_ONE_JUST_OPENED = b"\xff" * 16  # a file's id, among requests that are sent together
+_LARGEST_ANSWER = 2**18  # some 1,600 entries: small enough for the server to read on while one is read
 
 
 class GuestTree:
@@ -74,6 +71,7 @@ class GuestTree:
         self, host: str, port: int, shares: Iterable[str], connect: Deadline, operation: timedelta
     ) -> None:
         self._connection = _BoundedConnection(host, port, operation)
+        self._unanswered: list[Any] = []  # what is under way and interests nobody any more
         try:
             self._connection.connect(timeout=max(connect.left_s, 0.001))
             self._tree = self._first(host, shares)
@@ -96,15 +94,20 @@ class GuestTree:
             self._connection.disconnect(close=False)
 
     def entries(self, path: str) -> list[Entry]:
-        """List a folder."""
+        """List a folder: opened and read in one round trip, with two questions under way until its end."""
+        self._await_closed()
+        opened = Open(self._tree, path)
+        asked = self._open_and_query(opened)
         found: list[Entry] = []
-        with self._open(path, _LIST, options=CreateOptions.FILE_DIRECTORY_FILE) as folder:
-            flags = QueryDirectoryFlags.SMB2_RESTART_SCANS
+        try:
             with suppress(NoMoreFiles, NoSuchFile):  # the two ways to say that this was all
                 while len(found) < _MAX_ENTRIES:
-                    found += (_entry(fields) for fields in folder.query_directory("*", _ENTRIES, flags=flags))
-                    flags = 0
+                    answer = self._answer(asked.popleft())
+                    asked.append(self._send(self._query(opened.file_id)))  # it reads on while we read this
+                    found += read_directory(answer)
                 raise SMBException(f"{path} has no end after {len(found)} entries")
+        finally:
+            self._close_later(opened, asked)
         return [entry for entry in found if entry.name not in {".", ".."}]
 
     def rename(self, old: str, new: str) -> None:
@@ -159,12 +162,69 @@ class GuestTree:
             raise
         opened.close()
 
+    def _open_and_query(self, opened: Any) -> deque[Any]:
+        """Open a folder and ask twice for entries, all at once; give the questions that are under way."""
+        normal, options = FileAttributes.FILE_ATTRIBUTE_NORMAL, CreateOptions.FILE_DIRECTORY_FILE
+        create, receive_created = opened.create(
+            ImpersonationLevel.Impersonation,
+            _LIST,
+            normal,
+            _SHARED,
+            CreateDisposition.FILE_OPEN,
+            options,
+            send=False,
+        )
+        first = self._query(_THE_ONE_JUST_OPENED, QueryDirectoryFlags.SMB2_RESTART_SCANS)
+        created, *asked = self._connection.send_compound(
+            [create, first, self._query(_THE_ONE_JUST_OPENED)], *self._ids, related=True
+        )
+        try:
+            receive_created(created)
+        except BaseException:
+            self._unanswered += asked
+            raise
+        return deque(asked)
+
+    def _query(self, file_id: bytes, flags: int = 0) -> Any:
+        """Write the question for the next entries, as many as the server lets go at a time."""
+        query = SMB2QueryDirectoryRequest()
+        query["file_information_class"] = FileInformationClass.FILE_DIRECTORY_INFORMATION
+        query["flags"], query["file_id"] = flags, file_id
+        query["buffer"] = "*".encode("utf-16-le")
+        query["output_buffer_length"] = self._connection.room
+        return query
+
+    def _answer(self, request: Any) -> bytes:
+        response = SMB2QueryDirectoryResponse()
+        response.unpack(self._connection.receive(request)["data"].get_value())
+        return bytes(response["buffer"].get_value())
+
+    def _close_later(self, opened: Any, asked: Iterable[Any]) -> None:
+        """Close a folder that was only read; nobody waits for that but the next listing."""
+        self._tree.session.open_table.pop(opened.file_id, None)
+        self._unanswered += asked
+        order = SMB2CloseRequest()
+        order["file_id"] = opened.file_id
+        with suppress(SMBException, OSError, ValueError):  # a dead connection has closed it already
+            self._unanswered.append(self._send(order))
+
+    def _await_closed(self) -> None:
+        while self._unanswered:
+            with suppress(SMBResponseException):  # it is closed, or never was open
+                self._connection.receive(self._unanswered.pop())
+
+    @property
+    def _ids(self) -> tuple[int, int]:
+        return self._tree.session.session_id, self._tree.tree_connect_id
+
+    def _send(self, request: Any) -> Any:
+        return self._connection.send(request, *self._ids)
+
     def _set(self, opened: Any, order: Any) -> None:
         request = SMB2SetInfoRequest()
         request["info_type"], request["file_info_class"] = order.INFO_TYPE, order.INFO_CLASS
         request["file_id"], request["buffer"] = opened.file_id, order
-        session_id, tree_id = self._tree.session.session_id, self._tree.tree_connect_id
-        self._connection.receive(self._connection.send(request, session_id, tree_id))
+        self._connection.receive(self._send(request))
 
 
 class NoSuchShare(Exception):  # noqa: N818 - internal, made into ShareMissing by the caller
@@ -180,6 +240,26 @@ class _BoundedConnection(Connection):  # type: ignore[misc] # smbprotocol has no
         super().__init__(uuid.uuid4(), host, port, require_signing=False)  # a guest cannot sign
         self._operation = operation
 
+    @property
+    def room(self) -> int:
+        """Bytes that each of two answers may have: a credit is good for 64 kB, and two are kept."""
+        if not self.supports_multi_credit:
+            return _CREDIT_BYTES
+        credits_left = int(self.sequence_window["high"]) - int(self.sequence_window["low"]) - 2
+        most = min(credits_left // 2 * _CREDIT_BYTES, int(self.max_transact_size), _LARGEST_ANSWER)
+        return max(_CREDIT_BYTES, most)
+
+    def send(
+        self,
+        message: Any,
+        sid: int | None = None,
+        tid: int | None = None,
+        credit_request: int | None = None,
+        **options: Any,
+    ) -> Any:
+        """Send a request, and ask for credits, so that a long listing needs few answers."""
+        return super().send(message, sid, tid, credit_request or _CREDITS, **options)
+
     def receive(
         self,
         request: Any,
@@ -191,13 +271,3 @@ class _BoundedConnection(Connection):  # type: ignore[misc] # smbprotocol has no
         until = Deadline.after(self._operation)
         left_s = min(until.left_s, self.deadline.left_s) if self.deadline else until.left_s
         return super().receive(request, wait=wait, timeout=left_s, resolve_symlinks=resolve_symlinks)
-
-
-def _entry(fields: Any) -> Entry:
-    modified = fields["last_write_time"].get_value()
-    return Entry(
-        name=fields["file_name"].get_value().decode("utf-16-le", "replace"),
-        size_bytes=fields["end_of_file"].get_value(),
-        is_folder=fields["file_attributes"].has_flag(FileAttributes.FILE_ATTRIBUTE_DIRECTORY),
-        modified=modified if isinstance(modified, datetime) else None,
-    )

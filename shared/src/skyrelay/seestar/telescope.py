@@ -20,7 +20,14 @@ from skyrelay.seestar.connection import Connection
 from skyrelay.seestar.deadline import Deadline
 from skyrelay.seestar.device import DeviceInfo, TelescopeStatus, read_device, read_status
 from skyrelay.seestar.downloads import HttpFiles
-from skyrelay.seestar.errors import CommandRefused, KeyMissing, KeyRefused, MethodUnknown, Unreachable
+from skyrelay.seestar.errors import (
+    AnotherTelescope,
+    CommandRefused,
+    KeyMissing,
+    KeyRefused,
+    MethodUnknown,
+    Unreachable,
+)
 from skyrelay.seestar.fields import JsonValue
 from skyrelay.seestar.files import Renamed, TelescopeFiles
 from skyrelay.seestar.listing import FileListing, FolderListing
@@ -96,6 +103,7 @@ class Telescope:
         self._http = HttpFiles(host, address.http_port, name=name, connect=connect, silence=reply)
         self._batch_stack = BatchStack(self._connection, lambda: self._known().firmware_int)
         self._identity: DeviceInfo | None = None
+        self._identified = 0  # at which opening of the connection
 
     def __enter__(self) -> Telescope:
         return self
@@ -122,6 +130,7 @@ class Telescope:
         """
         state = self._connection.read("get_device_state", {"keys": ["device", "location_lon_lat"]})
         self._identity = read_device(state, self._read_if_known("pi_get_time"))
+        self._identified = self._connection.open()
         return self._identity
 
     def state(self) -> TelescopeStatus:
@@ -138,7 +147,7 @@ class Telescope:
         except KeyRefused as error:
             return TelescopeStatus(TelescopeState.KEY_REFUSED, str(error))
         except Unreachable as error:
-            return TelescopeStatus(TelescopeState.UNREACHABLE, str(error))
+            return TelescopeStatus(TelescopeState.UNREACHABLE, str(error), reach=error.reach)
         except CommandRefused as error:
             return TelescopeStatus(TelescopeState.UNKNOWN, str(error))
 
@@ -219,6 +228,8 @@ class Telescope:
             It is busy with something that is not ours to end.
         CommandRefused, SettingDiffers, Unreachable, KeyMissing, KeyRefused, DeadlinePassed
             It was not started.
+        AnotherTelescope
+            Since it was asked who it is, another one has come to its address; that was told nothing.
         ReplyLost
             It may have been started: look at `stack_progress` before the next try (`start_stack` does).
         NameUnsafe, ValueError
@@ -285,8 +296,15 @@ class Telescope:
         self._batch_stack.clear(only, deadline)
 
     def _known(self) -> DeviceInfo:
-        """Give who it is; asked once, since a firmware does not change under an open connection."""
-        return self._identity or self.identify()
+        """Give who it is; asked again behind each new connection, where it may be another, or updated."""
+        known = self._identity
+        if known is not None and self._identified == self._connection.open():
+            return known
+        now = self.identify()
+        if known is not None and known.serial != now.serial:
+            self._identity, self._identified = known, 0
+            raise AnotherTelescope(now.serial)
+        return now
 
     def _read_if_known(self, method: str) -> JsonValue:
         try:

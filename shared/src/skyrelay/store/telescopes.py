@@ -32,7 +32,8 @@ def lay_down_configured(session: Session, configured: Iterable[TelescopeSettings
     names = [settings.name for settings in configured]
     left = select(Telescope).where(Telescope.host.is_not(None), Telescope.name.not_in(names))
     for row in session.scalars(left):
-        row.host, row.state, row.state_since = None, TelescopeState.UNKNOWN, now
+        row.host, row.found_host, row.reach = None, None, None
+        row.state, row.state_since = TelescopeState.UNKNOWN, now
         row.state_reason = "it is no longer in the configuration"
         _give_up_stacking(session, row, f"{row.name} is no longer in the configuration", now, "configuration")
 
@@ -95,13 +96,23 @@ def adopt_serial(
         known = Telescope(name=_free_name(session, f"Seestar {serial}"), serial=serial, created_at=now)
         session.add(known)
     name = row.name
-    for column in ("host", "rpc_port", "http_port", "smb_port", "smb_share", "key_path", "timezone"):
+    for column in (
+        "host",
+        "found_host",
+        "rpc_port",
+        "http_port",
+        "smb_port",
+        "smb_share",
+        "key_path",
+        "timezone",
+    ):
         setattr(known, column, getattr(row, column))
     if row.serial is None:
         hand_over(session, row, known, now)
         session.delete(row)
     else:
         row.name, row.host = _free_name(session, f"{name} (was {row.serial})"), None
+        row.found_host = None
         _give_up_stacking(session, row, f"another telescope ({serial}) took its place as {name}", now, actor)
     session.flush()
     known.name = name
@@ -150,6 +161,8 @@ def _free_name(session: Session, wanted: str) -> str:
 
 
 def _copy_address(settings: TelescopeSettings, row: Telescope) -> None:
+    if row.host != settings.host:  # a person has said anew where it is: that counts for more than a find
+        row.found_host = None
     row.name, row.host = settings.name, settings.host
     row.rpc_port, row.http_port, row.smb_port = settings.rpc_port, settings.http_port, settings.smb_port
     row.smb_share, row.timezone = settings.smb_share, settings.timezone

@@ -25,7 +25,8 @@ class Telescope(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     serial: Mapped[str | None] = mapped_column(unique=True)
     name: Mapped[str] = mapped_column(unique=True)
-    host: Mapped[str | None]
+    host: Mapped[str | None]  # as configured
+    found_host: Mapped[str | None]  # where it answered after it had moved; null while it is at `host`
     rpc_port: Mapped[int]
     http_port: Mapped[int]
     smb_port: Mapped[int]
@@ -39,6 +40,7 @@ class Telescope(Base):
     state: Mapped[str] = mapped_column(default=TelescopeState.UNKNOWN)
     state_reason: Mapped[str] = mapped_column(default="not asked yet")
     state_since: Mapped[datetime | None]
+    reach: Mapped[str | None]  # how far it could be reached when last asked; null: never asked
     last_seen_at: Mapped[datetime | None]
     idle_since: Mapped[datetime | None]
     clock_checked_at: Mapped[datetime | None]  # of the last check that found its clock right
@@ -56,3 +58,8 @@ class Telescope(Base):
     lease_until: Mapped[datetime | None]
     lease_fence: Mapped[int] = mapped_column(default=0)
     created_at: Mapped[datetime]
+
+    @property
+    def address(self) -> str | None:
+        """The host at which it is spoken to: where it was found, else where it is configured."""
+        return self.found_host or self.host
