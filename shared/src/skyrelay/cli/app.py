@@ -14,15 +14,14 @@ from urllib.parse import quote
 import typer
 from rich.console import Console
 
-from skyrelay.cli.crowdsky_commands import add_crowdsky_commands
-from skyrelay.cli.stacking_commands import add_stacking_commands
 from skyrelay.cli.discover_command import discover
+from skyrelay.cli.lazy import LazyGroup
 from skyrelay.cli.status_text import status_tables
 from skyrelay.gateway_client import ask_gateway, newest_night
 from skyrelay.settings import load_settings
 from skyrelay.version import __version__
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(cls=LazyGroup, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 config_app = typer.Typer(no_args_is_help=True, help="Look at the configuration.")
 app.add_typer(config_app, name="config")
 
@@ -105,6 +104,3 @@ def receipt(
     else:
         Console().print(render_receipt(Receipt.model_validate(answer)))
     raise typer.Exit(0 if answer["complete"] else 1)
-
-
-add_crowdsky_commands(app)

@@ -45,6 +45,9 @@ DestOption = Annotated[
 ]
 
 
+app = typer.Typer(add_completion=False)
+
+
 @dataclass(frozen=True, slots=True)
 class Download:
     """What became of one chunk key: the file, or why there is none."""
@@ -54,13 +57,7 @@ class Download:
     reason: str = ""
 
 
-def add_crowdsky_commands(app: typer.Typer) -> None:
-    """Add the commands to the program."""
-    app.command()(upload)
-    app.command()(download)
-    app.command(name="raw-upload")(raw_upload)
-
-
+@app.command()
 def upload(
     local_dir: Annotated[
         Path | None,
@@ -104,6 +101,7 @@ def upload(
     raise typer.Exit(0 if _is_done(reports, dry_run=dry_run) else 1)
 
 
+@app.command()
 def download(
     chunk_keys: Annotated[list[str], typer.Argument(metavar="CHUNK_KEY...")],
     dest: DestOption = Path(),
@@ -129,6 +127,7 @@ def download(
     raise typer.Exit(0 if all(each.path for each in downloads) else 1)
 
 
+@app.command(name="raw-upload")
 def raw_upload(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", exists=True)],
     overwrite: Annotated[

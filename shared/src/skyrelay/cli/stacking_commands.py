@@ -39,16 +39,10 @@ TelescopeOption = Annotated[
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 Value = TypeVar("Value")
 _COMPLETE = "complete"
+app = typer.Typer(add_completion=False)
 
 
-def add_stacking_commands(app: typer.Typer) -> None:
-    """Add the commands to the program."""
-    app.command()(targets)
-    app.command()(blocks)
-    app.command()(stack)
-    app.command(name="purge")(purge_stacks)
-
-
+@app.command()
 def targets(
     telescope: TelescopeOption = None, config: ConfigOption = None, as_json: JsonOption = False
 ) -> None:
@@ -58,6 +52,7 @@ def targets(
     raise typer.Exit(1 if found.some_failed else 0)
 
 
+@app.command()
 def blocks(
     target: Annotated[str, typer.Argument(help="As the telescope names its folder, e.g. 'M 81'.")],
     telescope: TelescopeOption = None,
@@ -80,6 +75,7 @@ def blocks(
     raise typer.Exit(1 if found.some_failed else 0)
 
 
+@app.command()
 def stack(
     target: Annotated[str | None, typer.Argument(help="As the telescope names its folder.")] = None,
     all_targets: Annotated[bool, typer.Option("--all", help="Every target that has light frames.")] = False,
@@ -118,6 +114,7 @@ def stack(
     raise typer.Exit(0 if all_well and not found.some_failed else 1)
 
 
+@app.command(name="purge")
 def purge_stacks(
     target: Annotated[str | None, typer.Argument(help="As the telescope names its folder.")] = None,
     all_targets: Annotated[bool, typer.Option("--all", help="Every target.")] = False,
