@@ -50,7 +50,7 @@ def skyrelay(config: Path, *arguments: str | Path) -> subprocess.CompletedProces
         [sys.executable, "-m", "skyrelay.cli", *arguments, "--config", config],
         capture_output=True,
         text=True,
-        env=environment | {"COLUMNS": "250"},
+        env=environment | {"COLUMNS": "400"},
         stdin=subprocess.DEVNULL,
         timeout=120,
         check=False,
@@ -289,12 +289,12 @@ def test_a_second_copy_is_said_and_does_no_harm_but_a_name_that_is_taken_does(
     (frames / "copy" / "again.fit").write_bytes(first.read_bytes())
     write_fits(frames / "copy" / first.name, TOTALEXP=None, DATE_OBS="2025-03-27T01:20:44")
 
-    copied = skyrelay(config, "raw-upload", first, frames / "copy" / "again.fit", "--dry-run")
-    clashing = skyrelay(config, "raw-upload", first, frames / "copy" / first.name, "--dry-run")
+    copied = skyrelay(config, "raw-upload", first, frames / "copy" / "again.fit", "--dry-run", "--json")
+    clashing = skyrelay(config, "raw-upload", first, frames / "copy" / first.name, "--dry-run", "--json")
 
     assert (copied.returncode, clashing.returncode) == (0, 1)
-    assert "it is the same frame as" in copied.stdout
-    assert "has the same name: rename one of them" in clashing.stdout
+    assert "it is the same frame as" in json.loads(copied.stdout)["left_out"][0]["reason"]
+    assert "has the same name: rename one" in json.loads(clashing.stdout)["left_out"][0]["reason"]
 
 
 def test_an_empty_folder_is_nothing_that_was_sent(config: Path, tmp_path: Path) -> None:
