@@ -7,7 +7,7 @@ import yaml
 
 from skyrelay import crowdsky
 from skyrelay.domain.states import BlockState
-from skyrelay.store.tables import ScriptedStack
+from skyrelay.store.tables import ScriptedStack, Telescope
 from skyrelay_simulators.telescope import SmbBackend
 from support.telescopes import MakeTelescope, asked, stacks_on, take_frames
 from support.workshop import Home
@@ -86,3 +86,15 @@ def test_what_the_services_stacked_is_covered_for_a_script_before_it_has_its_nam
     assert stacks_on(closed)[0].startswith("DSO_Stacked_")
     assert crowdsky.find_unstacked_blocks("M 81") == []
     assert crowdsky.stack_blocks("M 81", min_exptime=40)["results"] == []
+
+
+@pytest.mark.usefixtures("script")
+def test_a_script_goes_where_the_services_found_a_telescope_that_moved(
+    home: Home, make_telescope: MakeTelescope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    telescope = make_telescope(smb_backend=SmbBackend.AUTO)
+    take_frames(telescope)
+    home.own(telescope, host="127.0.0.99")
+    configure(home, monkeypatch)
+    home.change(Telescope, found_host=telescope.endpoint.host, serial=telescope.spec.serial)
+    assert crowdsky.stack_blocks("M 81", min_exptime=40)["blocks_stacked"] == 1

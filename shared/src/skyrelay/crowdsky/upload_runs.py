@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import timedelta
@@ -17,9 +17,10 @@ from skyrelay.crowdsky.sent_ledger import SentLedger
 from skyrelay.crowdsky.service_books import ServiceBooks
 from skyrelay.crowdsky.session import client_of
 from skyrelay.crowdsky.stack_sources import ALL, Candidate, LocalStacks, StackSource, TelescopeStacks
-from skyrelay.errors import ConfigurationError, SkyrelayError
-from skyrelay.seestar.telescope import Telescope, TelescopeAddress
-from skyrelay.settings import Settings, TelescopeSettings
+from skyrelay.direct.telescopes import address_of, choose
+from skyrelay.errors import SkyrelayError
+from skyrelay.seestar.telescope import Telescope
+from skyrelay.settings import Settings
 
 FilePath = str | os.PathLike[str]
 Reports = Mapping[str, UploadReport]
@@ -138,48 +139,6 @@ def _each(sources: Mapping[str, StackSource], work: Callable[[str], UploadReport
 
 
 def _telescopes(settings: Settings, ips: str | Iterable[str] | None) -> dict[str, Telescope]:
-    """Give telescopes by serial, or by name where the configuration has no serial.
-
-    Raises
-    ------
-    ConfigurationError
-        If none is configured, several are and none is named, or a name is of none.
-    """
-    configured = settings.telescopes
-    if ips is None or (isinstance(ips, str) and ips.casefold() == ALL):
-        if not configured or (ips is None and len(configured) > 1):
-            raise ConfigurationError(_which_telescope(configured))
-        chosen = list(configured)
-    else:
-        chosen = [_telescope(name, configured) for name in ([ips] if isinstance(ips, str) else ips)]
-    return {telescope.serial or telescope.name: _to_open(telescope) for telescope in chosen}
-
-
-def _telescope(name: str, configured: Sequence[TelescopeSettings]) -> TelescopeSettings:
-    for telescope in configured:
-        if name in {telescope.name, telescope.serial, telescope.host}:
-            return telescope
-    if "." in name or ":" in name:  # an address need not be configured
-        return TelescopeSettings.model_construct(name=name, host=name)
-    raise ConfigurationError(f"no telescope is named {name!r}: {_which_telescope(configured)}")
-
-
-def _which_telescope(configured: Sequence[TelescopeSettings]) -> str:
-    names = ", ".join(telescope.name for telescope in configured)
-    if not names:
-        return "no telescope is configured: write it under telescopes:, or give its address as ips="
-    return f"say which telescope by ips=, or ips='all'; there are {names}"
-
-
-def _to_open(settings: TelescopeSettings) -> Telescope:
-    return Telescope(
-        TelescopeAddress(
-            host=settings.host,
-            rpc_port=settings.rpc_port,
-            http_port=settings.http_port,
-            smb_port=settings.smb_port,
-            smb_share=settings.smb_share,
-            key_path=settings.key_path,
-            name=settings.name,
-        )
-    )
+    """Give telescopes by serial, or by name where the configuration has no serial."""
+    chosen = choose(settings, ips)
+    return {telescope.serial or telescope.name: Telescope(address_of(telescope)) for telescope in chosen}

@@ -89,6 +89,25 @@ def look_into_books(settings: Settings, name: str, serial: Callable[[], str]) ->
         return None if telescope_id is None else Books(store, telescope_id)
 
 
+def where_found(settings: Settings, name: str) -> str | None:
+    """Give the address at which the services found a telescope that is not where it is configured.
+
+    Raises
+    ------
+    TransientError
+        If the database does not answer, or has another release's schema.
+    """
+    if not _is_there(settings.database):
+        return None
+    with _opening(settings, name) as store:
+        check_migrated(store)
+        with store.read() as session:
+            row = telescope_of_name(session, name)
+            found = None if row is None else row.found_host
+        store.close()
+        return found
+
+
 def open_books(settings: Settings, name: str, serial: Callable[[], str]) -> Books:
     """Open the books of a telescope, on whose row there the lease is taken; made where there are none.
 

@@ -8,13 +8,14 @@ import socket
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
 from threading import Event
 from types import TracebackType
 from typing import Self, TypeVar
 
-from skyrelay.direct.books import Books, look_into_books, open_books
+from skyrelay.direct.books import Books, look_into_books, open_books, where_found
 from skyrelay.errors import ConfigurationError, RefusedByRule, SkyrelayError, TransientError
 from skyrelay.logs import get_logger
 from skyrelay.seestar.deadline import Deadline
@@ -63,14 +64,11 @@ class OwnTelescope:
         The whole configuration.
     configured
         The telescope's part of it.
-    seestar
-        The telescope itself.
     """
 
     def __init__(self, settings: Settings, configured: TelescopeSettings) -> None:
         self.settings = settings
         self.configured = configured
-        self.seestar = Telescope(address_of(configured))
         self._lease: HeldLease | None = None
         self._books: Books | None = None
 
@@ -80,7 +78,7 @@ class OwnTelescope:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.seestar.close()
+        self.close()
         if self._books is not None:
             self._books.close()
 
@@ -88,6 +86,17 @@ class OwnTelescope:
     def name(self) -> str:
         """What the configuration calls it."""
         return self.configured.name
+
+    @cached_property
+    def seestar(self) -> Telescope:
+        """The telescope itself: where it is configured, or where the services found that it has moved to."""
+        configured, found = address_of(self.configured), where_found(self.settings, self.name)
+        return Telescope(replace(configured, host=found) if found else configured)
+
+    def close(self) -> None:
+        """Close the connections to it; whoever waits for it is woken."""
+        if "seestar" in self.__dict__:
+            self.seestar.close()
 
     @cached_property
     def device(self) -> DeviceInfo:
@@ -265,7 +274,7 @@ def _all_at_once(telescopes: list[OwnTelescope], attempt: Callable[[OwnTelescope
             list(pool.map(attempt, telescopes))
         except KeyboardInterrupt:
             for telescope in telescopes:  # the waits of all end with their connections
-                telescope.seestar.close()
+                telescope.close()
             raise
 
 

@@ -1,4 +1,4 @@
-"""A table of what scripts and commands had stacked."""
+"""Where telescopes that moved were found, how far they can be reached, and what scripts had stacked."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ depends_on = None
 
 
 def upgrade() -> None:
+    op.add_column("telescopes", sa.Column("found_host", sa.String(), nullable=True))
+    op.add_column("telescopes", sa.Column("reach", sa.String(), nullable=True))
     op.create_table(
         "scripted_stacks",
         sa.Column("id", sa.Integer(), nullable=False),
