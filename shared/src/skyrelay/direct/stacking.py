@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,6 +17,7 @@ from skyrelay.direct.reporting import Reporter
 from skyrelay.direct.summaries import AllSummary, ResultDict, TargetSummary
 from skyrelay.direct.telescopes import OwnTelescope
 from skyrelay.domain.block import too_short
+from skyrelay.domain.chunk import healpix_pixel
 from skyrelay.domain.light_frame import target_of_folder
 from skyrelay.domain.states import TelescopeState
 from skyrelay.errors import AmbiguousError, RefusedByRule, SkyrelayError, TransientError
@@ -205,6 +207,8 @@ class _Turn:
         """Stack the blocks; what ends one for a reason of the telescope's ends the others too."""
         results: list[ResultDict] = []
         why_not: SkyrelayError | None = None
+        if plans:  # astropy takes a second to load: it does so while the telescope makes the first stack
+            threading.Thread(target=healpix_pixel, args=(0.0, 0.0), name="astropy", daemon=True).start()
         for plan in plans:
             if why_not is not None:
                 results.append(_failed(plan, "error", f"not tried: {why_not}"))
