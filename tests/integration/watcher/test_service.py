@@ -213,14 +213,14 @@ def test_killed_again_and_again_it_loses_nothing(home: Home) -> None:
 
 
 def test_a_root_that_is_not_there_is_waited_for_and_the_others_go_on(home: Home) -> None:
-    missing = home.folder / "missing"
+    missing = home.folder / "offline"
     roots = [{"path": str(missing), "telescope": None}, str(home.photos)]
     with home.watcher(watch_path=roots) as watcher:
         write_fits(home.photos / "a.fit")
         eventually(lambda: home.paths() == ["a.fit"])
-        eventually(lambda: home.root().get("state") == "missing")
+        eventually(lambda: home.root().get("state") == "offline")
         assert home.detail()["state"] == "degraded"
-        assert watcher.log().count("not there") == 1
+        assert watcher.log().count("is offline") == 1
         missing.mkdir()
         write_fits(missing / "b.fit")
         eventually(lambda: "b.fit" in home.paths())
@@ -233,7 +233,7 @@ def test_a_root_that_is_taken_away_and_comes_back(home: Home) -> None:
         write_fits(home.photos / "a.fit")
         eventually(home.events)
         home.photos.rename(home.folder / "away")
-        eventually(lambda: home.root().get("state") == "missing")
+        eventually(lambda: home.root().get("state") == "offline")
         (home.folder / "away").rename(home.photos)
         write_fits(home.photos / "b.fit")
         eventually(lambda: "b.fit" in home.paths())
@@ -263,9 +263,12 @@ def test_the_beat_says_what_goes_on(home: Home) -> None:
         eventually(lambda: home.root()["spooled"] == 0)
         root = home.root()
         assert root.pop("last_event_at") is not None
+        assert root.pop("last_event_age_s") >= 0
+        assert root.pop("stale_for_s") >= 0
         assert root == {
             "path": str(home.photos),
             "state": "watching",
+            "backend": "native",
             "files_seen": 2,
             "published": 1,
             "waiting": 0,

@@ -151,7 +151,7 @@ def _lies_below(top: str | None, file: int) -> bool:
     if top is None:
         return True
     try:
-        return os.readlink(_OPEN_FILES / str(file)).startswith(f"{top}/")
+        return str((_OPEN_FILES / str(file)).readlink()).startswith(f"{top}/")
     except FileNotFoundError:  # no Linux: then the link at the path's end is all that is refused
         return not _OPEN_FILES.is_dir()
 

@@ -48,6 +48,8 @@ class NativeEvents:
     on_folder
         Told the absolute path of each folder that appeared: files may have been put into it before it
         was watched.
+    on_arrival
+        Told the absolute path of each file that was made or got its name: it is new, whatever it holds.
 
     Raises
     ------
@@ -62,10 +64,11 @@ class NativeEvents:
         recursive: bool,
         quiet: QuietPaths,
         on_folder: Callable[[str], None] | None = None,
+        on_arrival: Callable[[str], None] | None = None,
     ) -> None:
         self._folder = folder
         self._recursive = recursive
-        self._handler = _Handler(quiet, on_folder)
+        self._handler = _Handler(quiet, on_folder, on_arrival)
         self._observer: BaseObserver | None = None
 
     def start(self) -> None:
@@ -102,16 +105,22 @@ class NativeEvents:
 
 
 class _Handler(FileSystemEventHandler):
-    def __init__(self, quiet: QuietPaths, on_folder: Callable[[str], None] | None) -> None:
-        self._quiet = quiet
-        self._on_folder = on_folder
+    def __init__(
+        self,
+        quiet: QuietPaths,
+        on_folder: Callable[[str], None] | None,
+        on_arrival: Callable[[str], None] | None,
+    ) -> None:
+        self._quiet, self._on_folder, self._on_arrival = quiet, on_folder, on_arrival
 
     def dispatch(self, event: FileSystemEvent) -> None:
         if event.is_directory:
             self._see_folder(event)
         elif isinstance(event, FileMovedEvent):
             self._quiet.drop(os.fsdecode(event.src_path))
-            self._see_file(os.fsdecode(event.dest_path), written_on=False)
+            self._see_arrival(os.fsdecode(event.dest_path))
+        elif isinstance(event, FileCreatedEvent):
+            self._see_arrival(os.fsdecode(event.src_path))
         else:
             written_on = isinstance(event, FileModifiedEvent)
             self._see_file(os.fsdecode(event.src_path), written_on=written_on)
@@ -119,6 +128,11 @@ class _Handler(FileSystemEventHandler):
     def _see_folder(self, event: FileSystemEvent) -> None:
         if self._on_folder is not None and isinstance(event, DirCreatedEvent | DirMovedEvent):
             self._on_folder(os.fsdecode(event.dest_path or event.src_path))
+
+    def _see_arrival(self, path: str) -> None:
+        if self._on_arrival is not None:
+            self._on_arrival(path)
+        self._see_file(path, written_on=False)
 
     def _see_file(self, path: str, *, written_on: bool) -> None:
         # A file that is being written needs no look; its stamp would be stale with the next write.

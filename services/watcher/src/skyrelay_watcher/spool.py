@@ -279,9 +279,7 @@ class Spool:
     def forget_gone(self, now: datetime) -> None:
         """Drop from the journal what has been gone for long, so that it does not grow for ever."""
         with self._transaction() as connection:
-            connection.execute(
-                "DELETE FROM published WHERE gone_since <= ?", (_seconds(now - FORGET_AFTER),)
-            )
+            connection.execute("DELETE FROM published WHERE gone_since <= ?", (_seconds(now - FORGET_AFTER),))
 
     def forget_other_roots(self, roots: Iterable[str]) -> None:
         """Drop from the journal what belongs to roots that are no longer configured."""
