@@ -49,6 +49,10 @@ class SmbPath:
             raise ValueError(f"{text!r} names no folder of a share: port or path is impossible")
         return cls(match["host"].strip("[]"), share, "/".join(folders), port)
 
+    def in_share(self, path: str = "") -> str:
+        """Write a path below the folder (with ``/``) as SMB does, relative to the share."""
+        return "\\".join(part for part in (*self.folder.split("/"), *path.split("/")) if part)
+
     def __str__(self) -> str:
         """Write the address as `parse` reads it."""
         host = f"[{self.host}]" if ":" in self.host else self.host

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -32,6 +33,9 @@ _BATCH = 200  # files looked at between two commits
 _SCAN_AHEAD = 10_000  # a scan pauses while that many files wait: memory stays bounded
 _MOST_WAITING = 50_000  # beyond that, events only say "scan again"
 _BURST = 2_000  # the kernel's queue (16,384 events by default) may have overflowed: scan afterwards
+_BLAME_ENOUGH = 2  # a mount may go while any file is read, but twice at the same one is no accident
+_BLAMED = 50
+_FORGIVEN_AFTER = timedelta(minutes=10)  # it may have been the Wi-Fi after all
 
 
 class RootState(StrEnum):
@@ -87,6 +91,8 @@ class RootWatch:
         self._burst = self._remembered = False
         self._next_check_s = self._turned_s = time.monotonic()
         self._asked_s: float | None = None
+        self._blamed: deque[str] = deque(maxlen=_BLAMED)
+        self._forgive_s = 0.0
         self._last_failure = ""
         self._thread = threading.Thread(target=self._run, name=f"root:{as_text(self.root)}", daemon=True)
         self.state = RootState.STARTING
@@ -164,6 +170,7 @@ class RootWatch:
         try:
             yield
         finally:
+            self._turned_s = time.monotonic()  # what it took was no fault of ours
             self._asked_s = None
 
     # --- the place itself
@@ -301,8 +308,7 @@ class RootWatch:
         known = self._spool.known(key)
         if known is not None and quiet.stamp is not None and known.covers(quiet.stamp, self._scans.epoch):
             return None
-        with self._asking():
-            look = place.look(quiet.path)
+        look = self._look(place, quiet)
         if look is None:
             self._see_none(place, quiet)
             return None
@@ -311,6 +317,20 @@ class RootWatch:
             return None
         self._scans.marks.note_unfinished(quiet.path, unfinished=look.problem is not None)
         return None if self._was_said(known, look) else self._sighting(key, look)
+
+    def _look(self, place: Place, quiet: Quiet) -> Look | None:
+        """Look at a file, unless that has cost us the place before: it must not keep the others waiting."""
+        if time.monotonic() >= self._forgive_s:
+            self._forgive_s = time.monotonic() + _FORGIVEN_AFTER.total_seconds()
+            self._blamed.clear()
+        if self._blamed.count(quiet.path) >= _BLAME_ENOUGH and quiet.stamp is not None:
+            return Look(quiet.stamp, problem="asking for the file ends the connection", may_pass=True)
+        self._blamed.append(quiet.path)
+        with self._asking():
+            look = place.look(quiet.path)
+        if quiet.path in self._blamed:
+            self._blamed.remove(quiet.path)
+        return look
 
     def _see_none(self, place: Place, quiet: Quiet) -> None:
         with self._asking():
