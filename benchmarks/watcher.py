@@ -86,7 +86,11 @@ def be_subject(subject: str, folder: Path, delay_s: float) -> None:
         sys.stdout.write(f"{time.time()}\t{image['path']}\n")
         sys.stdout.flush()
 
-    stop = start_reference(folder, tell, delay_s) if subject == "reference" else start_class(folder, tell, delay_s)
+    stop = (
+        start_reference(folder, tell, delay_s)
+        if subject == "reference"
+        else start_class(folder, tell, delay_s)
+    )
     done = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: done.set())
     sys.stdout.write("ready\n")
@@ -104,7 +108,9 @@ def start_class(folder: Path, tell: Callable[[dict[str, Any]], None], delay_s: f
     return watcher.stop
 
 
-def start_reference(folder: Path, tell: Callable[[dict[str, Any]], None], delay_s: float) -> Callable[[], None]:
+def start_reference(
+    folder: Path, tell: Callable[[dict[str, Any]], None], delay_s: float
+) -> Callable[[], None]:
     """Watch as the seed describes it: created and moved events, a timer a file, `fits.open`."""
     from astropy.io import fits
     from watchdog.events import FileSystemEvent, FileSystemEventHandler
@@ -117,7 +123,9 @@ def start_reference(folder: Path, tell: Callable[[dict[str, Any]], None], delay_
         with lock:
             timers.pop(path, None)
         with fits.open(path) as hdus:
-            header = {key: value for key, value in hdus[0].header.items() if key not in {"COMMENT", "HISTORY", ""}}
+            header = {
+                key: value for key, value in hdus[0].header.items() if key not in {"COMMENT", "HISTORY", ""}
+            }
         tell({"path": path, "header": header, "size_kb": Path(path).stat().st_size / 1024})
 
     class Handler(FileSystemEventHandler):
@@ -242,7 +250,11 @@ def service(subject: Subject, place: Path) -> Iterator[None]:
         "setup": "done",
         "redis_url": server.url,
         "data_dir": str(place / "data"),
-        "image_watcher": {"enabled": True, "watch_path": str(subject.folder), "debounce_delay": subject.delay_s},
+        "image_watcher": {
+            "enabled": True,
+            "watch_path": str(subject.folder),
+            "debounce_delay": subject.delay_s,
+        },
     }
     stopping = threading.Event()
 
@@ -251,7 +263,11 @@ def service(subject: Subject, place: Path) -> Iterator[None]:
         with connect_redis(server.url) as redis:
             while not stopping.is_set():
                 answer = redis.xread({STREAM: last}, block=200)
-                streams = answer.values() if isinstance(answer, dict) else [entries for _name, entries in answer or []]
+                streams = (
+                    answer.values()
+                    if isinstance(answer, dict)
+                    else [entries for _name, entries in answer or []]
+                )
                 for entries in streams:
                     for entry_id, fields in entries[0] if isinstance(entries[0], list) else entries:
                         last = entry_id
@@ -391,7 +407,9 @@ def cpu_of(work: Callable[[], object]) -> float:
 
 def burst_table(title: str, outcomes: dict[str, Outcome]) -> Table:
     """Show one burst."""
-    table = Table("", "events lost", "tail s", "peak threads", "peak RSS MB", "CPU s", "CPU, reference = 1", title=title)
+    table = Table(
+        "", "events lost", "tail s", "peak threads", "peak RSS MB", "CPU s", "CPU, reference = 1", title=title
+    )
     base = outcomes["reference"].cpu_s
     for name, outcome in outcomes.items():
         table.add_row(

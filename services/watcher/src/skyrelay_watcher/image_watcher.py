@@ -102,6 +102,7 @@ class _Session:
         self._listener: Listener | None = None
         self._told: dict[str, Stamp] = {}  # what was there at the start, or has been told since
         self._marks = FolderMarks()
+        self._missed = threading.Event()
         self._next_check_s = self._next_full_s = 0.0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="image-watcher", daemon=True)
@@ -147,8 +148,11 @@ class _Session:
             place = self._source.find()
             if place is None or place != self._place:
                 self._enter(place)
-            if place is not None and (self._listener is None or not self._listener.alive):
+            if place is not None and (self._listener is None or self._missed.is_set()):
+                self._missed.clear()
                 self._compare(place)
+            elif self._listener is not None and not self._listener.alive:
+                self._enter(place)
         except (OSError, RuntimeError, PlaceLost) as error:
             self._lose(str(error))
 
@@ -169,13 +173,18 @@ class _Session:
         self._stop_listening()
 
     def _listen(self, place: LocalPlace) -> None:
-        hints = Hints(self._quiet, _ignore, _ignore, self._forget)
+        # Of folders that is told only when events were lost: then everything has to be looked at.
+        hints = Hints(self._quiet, self._miss, self._miss, self._forget)
         self._listener = place.listen(hints, recursive=False)
 
     def _stop_listening(self) -> None:
         listener, self._listener = self._listener, None
         if listener is not None:
             listener.stop()
+
+    def _miss(self, _path: str) -> None:
+        self._next_full_s = 0.0
+        self._missed.set()
 
     def _forget(self, path: str) -> None:
         self._told.pop(Path(path).name, None)
@@ -239,10 +248,6 @@ class _Session:
 
 def _files_of(place: LocalPlace) -> Iterator[Entry]:
     return (entry for entry in place.entries("") if entry.kind is Kind.FITS)
-
-
-def _ignore(_path: str) -> None:
-    """Folders below are not watched."""
 
 
 def _flat(header: FitsHeader) -> dict[str, CardValue]:

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from skyrelay.mounts import Mount, MountChanges, hides_changes, mount_of, mounts_below, read_mounts
 from skyrelay_watcher.fits_look import Look, Stamp, as_stamp, is_fits_name, look_at, stamp_of
-from skyrelay_watcher.native_events import NativeEvents
+from skyrelay_watcher.native_events import native_events
 from skyrelay_watcher.places import Entry, Hints, Kind, Listener, Mark, PlaceLost
 
 # What a mount answers whose other side is gone, or that is gone itself.
@@ -103,13 +103,7 @@ class LocalPlace:
         """Hear the kernel's events, where it has any."""
         if self.backend == "snapshot":
             return None
-        events = NativeEvents(
-            Path(self.top or "/"),
-            recursive=recursive,
-            quiet=hints.quiet,
-            on_folder=hints.on_new_folder,
-            on_arrival=hints.on_arrival,
-        )
+        events = native_events(Path(self.top or "/"), recursive=recursive, hints=hints)
         events.start()
         return events
 

@@ -71,6 +71,9 @@ class Listener(Protocol):
     def alive(self) -> bool:
         """Whether hints can still come."""
 
+    def start(self) -> None:
+        """Begin. Raises `OSError` or `RuntimeError` when that cannot be done."""
+
     def stop(self) -> None:
         """End; safe at any time."""
 
@@ -110,7 +113,7 @@ class Place(Protocol):
         """Look at the file at ``path``, as `fits_look.look_at` does."""
 
     def listen(self, hints: Hints, *, recursive: bool) -> Listener | None:
-        """Begin to hear of changes; `None` where nothing is told. Raises as `NativeEvents.start` does."""
+        """Begin to hear of changes; `None` where nothing is told. Raises as `Listener.start` does."""
 
 
 class Source(Protocol):

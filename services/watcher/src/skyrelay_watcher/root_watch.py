@@ -28,6 +28,7 @@ from skyrelay_watcher.spool import FileKey, Known, Sighting, Spool
 _log = get_logger(__name__)
 
 CHECK_EVERY = timedelta(seconds=2)  # whether the root is (still, again) there; one stat, one listing's start
+_LISTEN_AGAIN = timedelta(minutes=1)  # the kernel's limits may have been raised
 _TURN_S = 1.0
 _BATCH = 200  # files looked at between two commits
 _SCAN_AHEAD = 10_000  # a scan pauses while that many files wait: memory stays bounded
@@ -89,7 +90,7 @@ class RootWatch:
         self._listener: Listener | None = None
         self._hears = False  # a listener was to be had, or none is needed
         self._burst = self._remembered = False
-        self._next_check_s = self._turned_s = time.monotonic()
+        self._next_check_s = self._next_listen_s = self._turned_s = time.monotonic()
         self._asked_s: float | None = None
         self._blamed: deque[str] = deque(maxlen=_BLAMED)
         self._forgive_s = 0.0
@@ -183,9 +184,12 @@ class RootWatch:
                 return
             if place != self._place:
                 self._enter(place)
-            elif self._hears and self._listener is not None and not self._listener.alive:
+            elif self._is_deaf() and time.monotonic() >= self._next_listen_s:
                 self._listen(place)
             self._judge_emptiness(place)
+
+    def _is_deaf(self) -> bool:
+        return not self._hears or (self._listener is not None and not self._listener.alive)
 
     def _judge_emptiness(self, place: Place) -> None:
         """Tell a mount point without its mount, or a share that shows nothing, from a folder in use."""
@@ -236,6 +240,7 @@ class RootWatch:
 
     def _listen(self, place: Place) -> None:
         self._stop_listening()
+        self._next_listen_s = time.monotonic() + (0 if self._hears else _LISTEN_AGAIN.total_seconds())
         hints = Hints(self._quiet, self._see_new_folder, self._see_change)
         try:
             self._listener = place.listen(hints, recursive=self._recursive)
