@@ -51,6 +51,9 @@ class Outcome:
     cpu_s: float
 
 
+Tell = Callable[[dict[str, Any]], None]
+
+
 def main() -> None:
     """Run the scenarios, print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -86,11 +89,8 @@ def be_subject(subject: str, folder: Path, delay_s: float) -> None:
         sys.stdout.write(f"{time.time()}\t{image['path']}\n")
         sys.stdout.flush()
 
-    stop = (
-        start_reference(folder, tell, delay_s)
-        if subject == "reference"
-        else start_class(folder, tell, delay_s)
-    )
+    start = start_reference if subject == "reference" else start_class
+    stop = start(folder, tell, delay_s)
     done = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: done.set())
     sys.stdout.write("ready\n")
@@ -99,7 +99,7 @@ def be_subject(subject: str, folder: Path, delay_s: float) -> None:
     stop()
 
 
-def start_class(folder: Path, tell: Callable[[dict[str, Any]], None], delay_s: float) -> Callable[[], None]:
+def start_class(folder: Path, tell: Tell, delay_s: float) -> Callable[[], None]:
     """Watch with ours."""
     from skyrelay_watcher import ImageWatcher
 
@@ -108,9 +108,7 @@ def start_class(folder: Path, tell: Callable[[dict[str, Any]], None], delay_s: f
     return watcher.stop
 
 
-def start_reference(
-    folder: Path, tell: Callable[[dict[str, Any]], None], delay_s: float
-) -> Callable[[], None]:
+def start_reference(folder: Path, tell: Tell, delay_s: float) -> Callable[[], None]:
     """Watch as the seed describes it: created and moved events, a timer a file, `fits.open`."""
     from astropy.io import fits
     from watchdog.events import FileSystemEvent, FileSystemEventHandler
@@ -123,9 +121,8 @@ def start_reference(
         with lock:
             timers.pop(path, None)
         with fits.open(path) as hdus:
-            header = {
-                key: value for key, value in hdus[0].header.items() if key not in {"COMMENT", "HISTORY", ""}
-            }
+            cards = hdus[0].header.items()
+            header = {key: value for key, value in cards if key not in {"COMMENT", "HISTORY", ""}}
         tell({"path": path, "header": header, "size_kb": Path(path).stat().st_size / 1024})
 
     class Handler(FileSystemEventHandler):
@@ -238,8 +235,6 @@ def script(subject: Subject, name: str) -> Iterator[None]:
 @contextmanager
 def service(subject: Subject, place: Path) -> Iterator[None]:
     """Run the watcher's process on a Redis of its own, and read the stream."""
-    from redis.exceptions import RedisError
-
     from skyrelay.queue.beats import read_beats
     from skyrelay.queue.connection import connect_redis
     from skyrelay.queue.frame_stream import STREAM
@@ -259,20 +254,13 @@ def service(subject: Subject, place: Path) -> Iterator[None]:
     stopping = threading.Event()
 
     def listen() -> None:
-        last = "0"
+        last = "-"
         with connect_redis(server.url) as redis:
-            while not stopping.is_set():
-                answer = redis.xread({STREAM: last}, block=200)
-                streams = (
-                    answer.values()
-                    if isinstance(answer, dict)
-                    else [entries for _name, entries in answer or []]
-                )
-                for entries in streams:
-                    for entry_id, fields in entries[0] if isinstance(entries[0], list) else entries:
-                        last = entry_id
-                        name = json.loads(fields["event"])["path"]
-                        subject.told.setdefault(name, int(entry_id.partition("-")[0]) / 1000)
+            while not stopping.wait(0.02):
+                for entry_id, fields in redis.xrange(STREAM, last):
+                    last = f"({entry_id}"
+                    at_s = int(entry_id.partition("-")[0]) / 1000
+                    subject.told.setdefault(json.loads(fields["event"])["path"], at_s)
 
     with ServiceProcess("watcher", place, settings) as process, connect_redis(server.url) as redis:
         while not is_watching(read_beats(redis)):
@@ -285,10 +273,7 @@ def service(subject: Subject, place: Path) -> Iterator[None]:
         finally:
             stopping.set()
             thread.join()
-    try:
-        server.stop()
-    except RedisError:
-        pass
+    server.stop()
 
 
 def is_watching(beats: dict[str, Any]) -> bool:
@@ -407,9 +392,8 @@ def cpu_of(work: Callable[[], object]) -> float:
 
 def burst_table(title: str, outcomes: dict[str, Outcome]) -> Table:
     """Show one burst."""
-    table = Table(
-        "", "events lost", "tail s", "peak threads", "peak RSS MB", "CPU s", "CPU, reference = 1", title=title
-    )
+    columns = ("", "events lost", "tail s", "peak threads", "peak RSS MB", "CPU s", "reference = 1")
+    table = Table(*columns, title=title)
     base = outcomes["reference"].cpu_s
     for name, outcome in outcomes.items():
         table.add_row(

@@ -143,7 +143,7 @@ def test_the_server_tells_in_which_folder_something_happened(telescope: Telescop
 
 
 def is_told_of(told: set[str], telescope: Telescope, folder: Path) -> bool:
-    """Tell whether the folder was told of; files come into it until then, as the server may not listen yet."""
+    """Tell whether the folder was told of; files come into it until then: it may not listen yet."""
     folder.mkdir(exist_ok=True)
     write_fits(folder / f"{time.monotonic_ns()}.fit")  # Samba tells of new names only
     return "/".join((str(telescope.path), *folder.relative_to(telescope.works).parts)) in told

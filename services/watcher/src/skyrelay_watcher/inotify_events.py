@@ -56,9 +56,9 @@ class InotifyEvents:
 
     def __init__(self, folder: Path, *, recursive: bool, hints: Hints) -> None:
         self._folder, self._recursive, self._hints = os.fsencode(folder), recursive, hints
-        self._id = CallbackId(id(self))
         self._reader: InotifyFD | None = None
-        self._folders: dict[int, bytes] = {}
+        self._folders: dict[WatchDescriptor, bytes] = {}
+        self._watches: dict[bytes, WatchDescriptor] = {}
         self._deaf = False
 
     @property
@@ -105,8 +105,10 @@ class InotifyEvents:
 
     def on_watch_deleted(self, wd: WatchDescriptor) -> None:
         """Take in that a folder is watched no longer, because it is gone or was unmounted."""
-        if self._folders.pop(wd, None) == self._folder:
-            self._deaf = True
+        folder = self._folders.pop(wd, None)
+        if folder is not None:
+            self._watches.pop(folder, None)
+        self._deaf = self._deaf or folder == self._folder
 
     def on_queue_overflow(self) -> None:
         """Take in that the kernel threw events away: everything has to be looked at."""
@@ -144,26 +146,31 @@ class InotifyEvents:
 
     def _watch(self, path: bytes) -> None:
         reader = self._reader
-        if reader is None or path in self._folders.values():
+        if reader is None or path in self._watches:
             return
         try:
-            wd = reader.add_callback(path, _WANTED, self, self._id)
+            wd = reader.add_callback(path, _WANTED, self, _id(path))
         except (FileNotFoundError, NotADirectoryError):
             if path == self._folder:
                 raise
             return  # gone again already
         if wd != _NO_WATCH:
-            self._folders[wd] = path
+            self._folders[wd], self._watches[path] = path, wd
 
     def _leave_tree(self, path: bytes) -> None:
         """Forget a folder that has another name now; if that is below the root, it is told of next."""
-        left = [
-            wd for wd, folder in self._folders.items() if folder == path or folder.startswith(path + b"/")
-        ]
-        for wd in left:
-            del self._folders[wd]
-        if self._reader is not None:
-            self._reader.remove_callbacks([(WatchDescriptor(wd), self._id) for wd in left])
+        left = [folder for folder in self._watches if folder == path or folder.startswith(path + b"/")]
+        for folder in left:
+            wd = self._watches.pop(folder)
+            if self._folders.get(wd) == folder:  # else it is known by its new name already
+                del self._folders[wd]
+            if self._reader is not None:
+                self._reader.remove_callbacks([(wd, _id(folder))])
+
+
+def _id(folder: bytes) -> CallbackId:
+    """Name what a folder's events are for; one that moves may be watched under two names for a moment."""
+    return CallbackId(hash(folder))
 
 
 def _folders_below(path: bytes) -> Iterator[bytes]:

@@ -44,7 +44,7 @@ class NativeEvents:
     recursive
         Whether folders below it count, those that appear later too.
     hints
-        Who is told; of each folder that appeared, since files may have been put into it before it was watched.
+        Who is told; of each folder that appeared too: files may have been put into it before it was watched.
 
     Raises
     ------

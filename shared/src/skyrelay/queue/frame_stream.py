@@ -51,9 +51,14 @@ def current_epoch(redis: Redis) -> str:
 
 def publish(redis: Redis, events: Iterable[FrameEvent]) -> int:
     """Add events to the stream in one round trip; give their number."""
+    return publish_written(redis, (event.model_dump_json() for event in events))
+
+
+def publish_written(redis: Redis, texts: Iterable[str]) -> int:
+    """Add events that are JSON already, as a spool keeps them."""
     pipeline = redis.pipeline(transaction=False)
-    for event in events:
-        pipeline.xadd(STREAM, {_FIELD: event.model_dump_json()})
+    for text in texts:
+        pipeline.xadd(STREAM, {_FIELD: text})
     return len(pipeline.execute())
 
 
