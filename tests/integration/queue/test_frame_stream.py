@@ -122,6 +122,16 @@ def test_what_a_dead_consumer_held_is_received_by_another(redis: Redis, intake: 
     assert heir.backlog() == 0
 
 
+def test_a_consumer_that_holds_something_or_was_here_a_moment_ago_is_kept(
+    redis: Redis, intake: Intake
+) -> None:
+    publish(redis, events("a"))
+    intake.receive(10, 100)
+    Intake(redis, "second").receive(10, 0)
+    intake.open()
+    assert {consumer["name"] for consumer in redis.xinfo_consumers(STREAM, INTAKE_GROUP)} >= {"first"}
+
+
 def test_what_was_acknowledged_is_never_received_again(redis: Redis, intake: Intake) -> None:
     publish(redis, events("a", "b"))
     intake.acknowledge(intake.receive(1, 100))

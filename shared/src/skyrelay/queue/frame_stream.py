@@ -29,7 +29,8 @@ _MOST_FOR_OTHERS = 50_000  # entries, some 50 MB: a script that is gone for good
 _FIELD = "event"
 # Server-side, so that counting does not carry the events over.
 _COUNT_AFTER = "return #redis.call('XRANGE', KEYS[1], '(' .. ARGV[1], '+')"
-_CLAIM_AFTER = timedelta(seconds=60)  # what a consumer has held that long, it holds no more
+CLAIM_AFTER = timedelta(seconds=60)  # what a consumer has held that long, it holds no more
+_DEAD_AFTER = timedelta(hours=1)
 # What Redis says of a group that vanished, and to one who waits while its stream does.
 _WIPED = ("NOGROUP", "UNBLOCKED", "no such key")
 
@@ -82,18 +83,25 @@ class Intake:
         How long an entry is left to the consumer that received it.
     """
 
-    def __init__(self, redis: Redis, consumer: str, *, claim_after: timedelta = _CLAIM_AFTER) -> None:
+    def __init__(self, redis: Redis, consumer: str, *, claim_after: timedelta = CLAIM_AFTER) -> None:
         self._redis = redis
         self._consumer = consumer
         self._claim_after_ms = int(claim_after / timedelta(milliseconds=1))
 
     def open(self) -> None:
-        """Make the group where it is missing, from the stream's beginning."""
+        """Make the group where it is missing, from the stream's beginning; forget who is long gone."""
         try:
             self._redis.xgroup_create(STREAM, INTAKE_GROUP, id="0", mkstream=True)
         except ResponseError as error:
             if "BUSYGROUP" not in str(error):
                 raise
+            self._forget_the_dead()
+
+    def _forget_the_dead(self) -> None:
+        """Each start of a container is a consumer of another name: those that hold nothing may go."""
+        for consumer in self._redis.xinfo_consumers(STREAM, INTAKE_GROUP):
+            if not consumer["pending"] and consumer["idle"] > _DEAD_AFTER / timedelta(milliseconds=1):
+                self._redis.xgroup_delconsumer(STREAM, INTAKE_GROUP, consumer["name"])
 
     def receive(self, most: int, wait_ms: int) -> list[Received]:
         """Take up to ``most`` entries: first those that a dead consumer held, else new ones.
