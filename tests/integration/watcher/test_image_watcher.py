@@ -235,6 +235,25 @@ def test_a_folder_that_is_removed_and_made_again_is_watched_again(
     watcher.stop()
 
 
+def test_where_the_kernel_tells_nothing_listings_are_compared(
+    tmp_path: Path, heard: Heard, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_fits(tmp_path / "before.fit")
+    watcher = ImageWatcher(tmp_path, heard.append, debounce_delay=0.2)
+    watcher.backend = "snapshot"
+    before = threading.active_count()
+    watcher.start()
+    assert threading.active_count() == before + 1
+    write_fits(tmp_path / "b.part").rename(tmp_path / "b.fit")
+    with (tmp_path / "slow.fit").open("wb", buffering=0) as file:
+        file.write(fits_bytes()[:3000])
+        eventually(lambda: "cut short" in caplog.text)
+        eventually(lambda: heard.names == ["b.fit"])
+        file.write(fits_bytes()[3000:])
+    eventually(lambda: heard.names == ["b.fit", "slow.fit"])
+    watcher.stop()
+
+
 def test_a_fifo_with_a_fits_name_stalls_nothing(tmp_path: Path, watcher: ImageWatcher, heard: Heard) -> None:
     os.mkfifo(tmp_path / "fifo.fit")
     (tmp_path / "loop.fit").symlink_to(tmp_path / "loop.fit")

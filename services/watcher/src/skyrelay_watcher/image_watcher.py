@@ -48,6 +48,11 @@ class ImageWatcher:
     debounce_delay
         Seconds for which nothing may happen to a file before it is read; each event begins them anew.
 
+    Attributes
+    ----------
+    backend
+        ``auto``, or ``snapshot`` before `start`: then listings are compared, whatever the mount.
+
     Notes
     -----
     A file with a good header and fewer bytes than that promises is not offered before it grows.
@@ -59,6 +64,7 @@ class ImageWatcher:
     def __init__(self, watch_path: str | Path, callback: ImageCallback, debounce_delay: float = 2.0) -> None:
         self.watch_path = Path(watch_path)
         self.debounce_delay = debounce_delay
+        self.backend = "auto"
         self._callback = callback
         self._lock = threading.Lock()
         self._session: _Session | None = None
@@ -81,7 +87,8 @@ class ImageWatcher:
             session.stop()
 
     def _start_session(self) -> None:
-        session = _Session(self.watch_path, self._callback, self.debounce_delay)
+        source = LocalSource(self.watch_path, self.backend)
+        session = _Session(self.watch_path, source, self._callback, self.debounce_delay)
         try:
             session.start()
         except (OSError, RuntimeError) as error:
@@ -93,11 +100,11 @@ class ImageWatcher:
 class _Session:
     """One span between start and stop, with its threads."""
 
-    def __init__(self, folder: Path, callback: ImageCallback, delay_s: float) -> None:
+    def __init__(self, folder: Path, source: LocalSource, callback: ImageCallback, delay_s: float) -> None:
         self._shown_folder = os.path.abspath(folder)  # noqa: PTH100 - Path.absolute keeps "..", which scripts need not see
         self._callback = callback
         self._quiet = QuietPaths(delay_s)
-        self._source = LocalSource(folder, "auto")
+        self._source = source
         self._place: LocalPlace | None = None
         self._listener: Listener | None = None
         self._told: dict[str, Stamp] = {}  # what was there at the start, or has been told since
