@@ -25,7 +25,7 @@ def need_mounts(folder: Path) -> None:
     if _mount(str(folder), folder / "probe", "--bind"):
         unmount(folder / "probe")
     else:
-        left_out("this container may not mount file systems")
+        left_out("this container may not mount file systems", may_be_required=False)
 
 
 def bind(source: Path, point: Path) -> None:
@@ -46,7 +46,7 @@ def make_image(file: Path) -> Path:
 def mount_image(file: Path, point: Path) -> None:
     """Mount an image."""
     if not _mount(str(file), point, "-o", "loop"):
-        left_out("there is no loop device")
+        left_out("there is no loop device", may_be_required=False)
 
 
 def unmount(point: Path) -> None:
@@ -67,12 +67,14 @@ class HangingMount:
         try:
             self._server: int | None = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
         except OSError as error:
-            left_out(f"there is no FUSE here ({error.strerror})")
+            left_out(f"there is no FUSE here ({error.strerror})", may_be_required=False)
         options = f"fd={self._server},rootmode=40000,user_id=0,group_id=0"
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.mount(b"gone", os.fsencode(point), b"fuse", 0, options.encode()) != 0:
             self.die()
-            left_out(f"FUSE cannot be mounted here ({os.strerror(ctypes.get_errno())})")
+            left_out(
+                f"FUSE cannot be mounted here ({os.strerror(ctypes.get_errno())})", may_be_required=False
+            )
 
     def die(self) -> None:
         """Have the server's process end: whoever waits is told that nothing is connected."""
