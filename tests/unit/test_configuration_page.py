@@ -61,7 +61,7 @@ def test_the_default_on_the_page_is_the_real_one(key: str, default: float) -> No
 
 def test_the_examples_load(tmp_path: Path) -> None:
     examples = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(examples) == 2
+    assert len(examples) == 3
     file = tmp_path / "config.yaml"
     file.write_text("\n".join(examples), encoding="utf-8")
     settings = load_settings(file, environ={})

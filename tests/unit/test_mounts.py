@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from skyrelay.mounts import file_system_of, is_network_file_system
+from skyrelay.mounts import (
+    MountChanges,
+    file_system_of,
+    hides_changes,
+    is_network_file_system,
+    mounts_below,
+    read_mounts,
+)
 
 _TABLE = """\
 21 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
@@ -59,9 +66,10 @@ def test_this_machines_own_table_is_read() -> None:
     assert file_system_of(Path("/proc/self")) == "proc"
 
 
-@pytest.mark.parametrize("kind", ["cifs", "smb3", "nfs", "nfs4", "9p", "fuse.sshfs", "fuse.rclone", "davfs"])
+@pytest.mark.parametrize("kind", ["cifs", "smb3", "nfs", "nfs4", "9p", "fuse", "fuse.sshfs", "davfs"])
 def test_file_systems_of_other_machines(kind: str) -> None:
     assert is_network_file_system(kind)
+    assert hides_changes(kind)
 
 
 @pytest.mark.parametrize(
@@ -69,3 +77,23 @@ def test_file_systems_of_other_machines(kind: str) -> None:
 )
 def test_file_systems_of_this_machine(kind: str) -> None:
     assert not is_network_file_system(kind)
+    assert not hides_changes(kind)
+
+
+@pytest.mark.parametrize("kind", ["virtiofs", "vboxsf", "drvfs", "fakeowner", "autofs"])
+def test_what_a_host_shares_hides_changes_and_keeps_locks(kind: str) -> None:
+    assert hides_changes(kind)
+    assert not is_network_file_system(kind)
+
+
+def test_mounts_below_a_path(tmp_path: Path, table: Path) -> None:
+    mounts = read_mounts(table)
+    below = mounts_below(tmp_path / "data", mounts)
+    assert [(mount.kind, mount.source) for mount in below] == [("cifs", "//192.0.2.7/EMMC")]
+    assert mounts_below(tmp_path / "data" / "telescope", mounts) == []
+
+
+def test_where_there_is_no_table_nothing_changes(tmp_path: Path) -> None:
+    changes = MountChanges(tmp_path / "nowhere")
+    assert not changes.happened()
+    changes.close()

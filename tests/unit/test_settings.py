@@ -12,6 +12,7 @@ from pydantic import SecretStr, ValidationError
 
 from skyrelay.errors import ConfigurationError
 from skyrelay.settings import Settings, WatchRoot, load_settings
+from skyrelay.smb_path import SmbPath
 
 _GARDEN = {"name": "garden", "host": "192.0.2.7"}
 
@@ -302,6 +303,12 @@ def test_no_secret_and_no_home_stands_in_a_repr(tmp_path: Path) -> None:
             (WatchRoot(path=Path("/a"), telescope="garden"), WatchRoot(path=Path("/b"))),
         ),
         ({"path": "/a"}, (WatchRoot(path=Path("/a")),)),
+        (
+            {"path": "/a", "backend": "snapshot", "recursive": False},
+            (WatchRoot(path=Path("/a"), backend="snapshot", recursive=False),),
+        ),
+        ("smb://nas/EMMC Images", (WatchRoot(path=SmbPath("nas", "EMMC Images")),)),
+        (["/a", {"path": "smb://nas/s"}], (WatchRoot(path=Path("/a")), WatchRoot(path=SmbPath("nas", "s")))),
         ([], ()),
         ("", ()),
     ],
@@ -311,6 +318,24 @@ def test_watched_folders_are_written_as_one_or_as_many(
 ) -> None:
     settings = load(tmp_path, {"telescopes": [_GARDEN], "image_watcher": {"watch_path": written}})
     assert settings.image_watcher.watch_path == roots
+
+
+@pytest.mark.parametrize(
+    ("section", "named"),
+    [
+        ({"watch_path": "smb://me:s3cret@nas/share"}, "image_watcher.watch_path.0.path"),
+        ({"watch_path": [{"path": 5}]}, "image_watcher.watch_path.0.path: is no folder"),
+        ({"watch_path": "/a", "backend": "inotify"}, "image_watcher.backend"),
+        ({"watch_path": [{"path": "/a", "backend": "polling"}]}, "image_watcher.watch_path.0.backend"),
+    ],
+)
+def test_a_wrong_folder_or_backend_is_named_and_no_password_repeated(
+    tmp_path: Path, section: dict[str, object], named: str
+) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        load(tmp_path, {"image_watcher": section})
+    assert named in str(refusal.value)
+    assert "s3cret" not in str(refusal.value)
 
 
 @pytest.mark.parametrize(("written", "scrubs"), [(None, True), (True, True), (False, False)])

@@ -16,13 +16,23 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    SecretStr,
+    ValidationError,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
 
 from skyrelay.domain.asked import Asked, asked_of
 from skyrelay.domain.block import BLOCK_MINUTES, check_block_minutes
 from skyrelay.errors import ConfigurationError
+from skyrelay.smb_path import SCHEME, SmbPath
 
 PREFIX = "SKYRELAY_"
 CONFIG_VARIABLE = f"{PREFIX}CONFIG"  # names the YAML file where no --config is given
@@ -85,11 +95,28 @@ class DiscoverySettings(_Section):
     addresses: tuple[Annotated[str, AfterValidator(_check_asked)], ...] = ()
 
 
-class WatchRoot(_Section):
-    """A folder to watch; ``telescope`` names the one its frames belong to where their headers do not."""
+def _as_watch_path(value: object) -> Path | SmbPath:
+    if isinstance(value, Path | SmbPath):
+        return value
+    if not isinstance(value, str) or not value:
+        raise ValueError("is no folder: write a path, or smb://host/share/folder")
+    return SmbPath.parse(value) if value.startswith(SCHEME) else Path(value)
 
-    path: Path
+
+Backend = Literal["auto", "native", "snapshot"]
+WatchPath = Annotated[Path | SmbPath, PlainValidator(_as_watch_path)]
+
+
+class WatchRoot(_Section):
+    """A folder to watch; ``telescope`` names the one its frames belong to where their headers do not.
+
+    What is unset of ``recursive`` and ``backend`` is as `ImageWatcherSettings` says for all.
+    """
+
+    path: WatchPath
     telescope: str | None = None
+    recursive: bool | None = None
+    backend: Backend | None = None
 
 
 def _as_roots(value: object) -> object:
@@ -104,6 +131,7 @@ class ImageWatcherSettings(_Section):
     watch_path: Annotated[tuple[WatchRoot, ...], BeforeValidator(_as_roots)] = ()
     debounce_delay: float = Field(default=2.0, ge=0.0, le=3600.0)
     recursive: bool = True
+    backend: Backend = "auto"
 
 
 class StackingSettings(_Section):

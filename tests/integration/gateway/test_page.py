@@ -9,6 +9,9 @@ from datetime import datetime, timedelta
 import pytest
 
 from skyrelay.domain.states import BlockState, DeliveryState
+from skyrelay.queue.beats import beat
+from skyrelay.queue.connection import connect_redis
+from skyrelay.service import utc_now
 from skyrelay.settings import Settings, TelescopeSettings
 from skyrelay.store.engine import Store
 from support.gateway import GatewayClient, running_gateway
@@ -60,6 +63,22 @@ def test_a_night_is_shown_with_its_blocks_and_its_receipt(gateway: GatewayClient
     earlier = page(gateway, "/?night=2025-03-23")
     assert "Sunday 23 March 2025" in earlier
     assert 'href="?night=2025-03-26"' in earlier
+
+
+def test_each_watched_folder_is_shown_with_its_state(
+    gateway: GatewayClient, redis_server: RedisServer
+) -> None:
+    roots = [
+        {"path": "/photos/<garden>", "state": "watching", "published": 12, "waiting": 3, "unreadable": 0},
+        {"path": "/mnt/roof", "state": "offline", "published": 1, "waiting": 0, "unreadable": 2},
+        "none of ours",
+    ]
+    with connect_redis(redis_server.url) as redis:
+        beat(redis, "watcher", utc_now(), state="degraded", roots=roots)
+    html = page(gateway)
+    assert "/photos/&lt;garden&gt;" in html
+    assert "watching · 12 files published, 3 waiting<" in html
+    assert "offline · 1 file published, 2 unreadable<" in html
 
 
 def test_a_night_that_never_was_is_said_to_be_empty(gateway: GatewayClient) -> None:

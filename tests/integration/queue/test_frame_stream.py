@@ -12,7 +12,16 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from skyrelay.queue.connection import connect_redis
 from skyrelay.queue.events import FrameEvent
-from skyrelay.queue.frame_stream import EPOCH, INTAKE_GROUP, STREAM, Intake, Received, current_epoch, publish
+from skyrelay.queue.frame_stream import (
+    EPOCH,
+    INTAKE_GROUP,
+    KEEP_FOR_OTHERS,
+    STREAM,
+    Intake,
+    Received,
+    current_epoch,
+    publish,
+)
 from support.redis_server import RedisServer
 from support.waiting import eventually
 
@@ -113,6 +122,16 @@ def test_what_a_dead_consumer_held_is_received_by_another(redis: Redis, intake: 
     assert heir.backlog() == 0
 
 
+def test_a_consumer_that_holds_something_or_was_here_a_moment_ago_is_kept(
+    redis: Redis, intake: Intake
+) -> None:
+    publish(redis, events("a"))
+    intake.receive(10, 100)
+    Intake(redis, "second").receive(10, 0)
+    intake.open()
+    assert {consumer["name"] for consumer in redis.xinfo_consumers(STREAM, INTAKE_GROUP)} >= {"first"}
+
+
 def test_what_was_acknowledged_is_never_received_again(redis: Redis, intake: Intake) -> None:
     publish(redis, events("a", "b"))
     intake.acknowledge(intake.receive(1, 100))
@@ -142,9 +161,43 @@ def test_a_reader_of_its_own_is_not_disturbed(redis: Redis, intake: Intake) -> N
     redis.xgroup_create(STREAM, "somebody's script", id="0")
     publish(redis, events("a"))
     received = intake.receive(10, 100)
-    theirs = redis.xreadgroup("somebody's script", "me", {STREAM: ">"})
-    assert theirs
     intake.acknowledge(received)
+    assert intake.backlog() == 0
+    publish(redis, events("b"))
+    assert intake.backlog() == 1
+    assert intake.receive(10, 100)
+    assert intake.backlog() == 1, "received, not recorded"
+    theirs = redis.xreadgroup("somebody's script", "me", {STREAM: ">"})
+    assert len(theirs[STREAM][0] if isinstance(theirs, dict) else theirs[0][1]) == 2
+
+
+def test_what_a_slower_group_has_acknowledged_goes(redis: Redis, intake: Intake) -> None:
+    redis.xgroup_create(STREAM, "somebody's script", id="0")
+    publish(redis, events("a", "b"))
+    intake.acknowledge(intake.receive(10, 100))
+    assert redis.xlen(STREAM) == 2
+    first, second = (entry_id for entry_id, _fields in redis.xrange(STREAM))
+    redis.xreadgroup("somebody's script", "me", {STREAM: ">"})
+    redis.xack(STREAM, "somebody's script", second)
+    publish(redis, events("c"))
+    intake.acknowledge(intake.receive(10, 100))
+    assert redis.xlen(STREAM) == 3, "the first is still theirs"
+    redis.xack(STREAM, "somebody's script", first)
+    publish(redis, events("d"))
+    intake.acknowledge(intake.receive(10, 100))
+    assert redis.xlen(STREAM) == 2, "c and d are new to them"
+
+
+def test_a_group_whose_script_is_gone_keeps_nothing_for_longer_than_two_days(
+    redis: Redis, intake: Intake
+) -> None:
+    redis.xgroup_create(STREAM, "forgotten", id="0")
+    now_s, _microseconds = redis.time()
+    old_s = now_s - KEEP_FOR_OTHERS.total_seconds()
+    for entry_s in (old_s - 60, old_s + 60):
+        redis.xadd(STREAM, {"event": events("a")[0].model_dump_json()}, id=f"{int(entry_s * 1000)}-0")
+    intake.acknowledge(intake.receive(10, 100))
+    assert redis.xlen(STREAM) == 1
     assert intake.backlog() == 0
 
 

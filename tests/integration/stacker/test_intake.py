@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -43,17 +44,26 @@ def stream(home: Home) -> Iterator[Redis]:
         yield redis
 
 
+@contextmanager
+def running_intake(home: Home, **options: Any) -> Iterator[None]:
+    """Run the intake while the context lasts."""
+    stop = threading.Event()
+    settings = home.settings.model_copy(update={"redis_url": _secret(home.redis.url)})
+    thread = threading.Thread(target=run, args=(settings, home.store, stop), kwargs=options)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(10)
+    assert not thread.is_alive()
+
+
 @pytest.fixture
 def taking_in(home: Home) -> Iterator[None]:
     """Run the intake while the test does."""
-    stop = threading.Event()
-    settings = home.settings.model_copy(update={"redis_url": _secret(home.redis.url)})
-    thread = threading.Thread(target=run, args=(settings, home.store, stop))
-    thread.start()
-    yield
-    stop.set()
-    thread.join(10)
-    assert not thread.is_alive()
+    with running_intake(home):
+        yield
 
 
 def _secret(text: str) -> Any:
@@ -82,13 +92,14 @@ def test_events_that_come_twice_after_a_wiped_redis_are_recorded_once(home: Home
 
 
 def test_what_a_dead_intake_had_received_is_recorded_by_the_next(home: Home, stream: Redis) -> None:
-    publish(stream, [event()])
+    publish(stream, [event(0), event(1)])
     dead = Intake(stream, "dead")
     dead.open()
-    assert len(dead.receive(10, 10)) == 1
-    assert stream.xlen(STREAM) == 1, "it was not acknowledged"
-    claimed = stream.xautoclaim(STREAM, "intake", "alive", min_idle_time=0)
-    assert len(claimed[1]) == 1
+    assert len(dead.receive(1, 10)) == 1
+    assert stream.xlen(STREAM) == 2, "it was not acknowledged"
+    with running_intake(home, claim_after=timedelta(milliseconds=100)):
+        eventually(lambda: len(home.frames) == 2)
+        eventually(lambda: stream.xlen(STREAM) == 0)
 
 
 @pytest.mark.usefixtures("taking_in")

@@ -193,6 +193,67 @@ def test_many_files_need_no_more_threads_than_one(
     assert len(set(heard.names)) == len(heard) == 500
 
 
+def test_what_was_there_is_not_told_and_a_new_mode_tells_nothing(tmp_path: Path, heard: Heard) -> None:
+    before = write_fits(tmp_path / "before.fit")
+    watcher = ImageWatcher(tmp_path, heard.append, debounce_delay=0.1)
+    watcher.start()
+    before.chmod(0o600)
+    path = write_fits(tmp_path / "a.fit")
+    eventually(lambda: heard.names == ["a.fit"])
+    path.chmod(0o600)
+    write_fits(tmp_path / "b.fit")
+    eventually(lambda: "b.fit" in heard.names)
+    watcher.stop()
+    assert heard.names == ["a.fit", "b.fit"]
+
+
+def test_a_file_that_is_written_again_or_moved_in_again_is_told_again(
+    tmp_path: Path, watcher: ImageWatcher, heard: Heard
+) -> None:
+    path = write_fits(tmp_path / "a.fit")
+    eventually(lambda: heard.names == ["a.fit"])
+    write_fits(path, OBJECT="M 31")
+    eventually(lambda: len(heard) == 2)
+    assert heard[1]["header"]["OBJECT"] == "M 31"
+    path.rename(tmp_path / "away")
+    (tmp_path / "away").rename(path)
+    eventually(lambda: len(heard) == 3)
+
+
+def test_a_folder_that_is_removed_and_made_again_is_watched_again(
+    tmp_path: Path, heard: Heard, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    watcher = ImageWatcher(folder, heard.append, debounce_delay=0.1)
+    watcher.start()
+    folder.rmdir()
+    eventually(lambda: "cannot be watched for now" in caplog.text)
+    folder.mkdir()
+    write_fits(folder / "a.fit")
+    eventually(lambda: heard.names == ["a.fit"])
+    watcher.stop()
+
+
+def test_where_the_kernel_tells_nothing_listings_are_compared(
+    tmp_path: Path, heard: Heard, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_fits(tmp_path / "before.fit")
+    watcher = ImageWatcher(tmp_path, heard.append, debounce_delay=0.2)
+    watcher.backend = "snapshot"
+    before = threading.active_count()
+    watcher.start()
+    assert threading.active_count() == before + 1
+    write_fits(tmp_path / "b.part").rename(tmp_path / "b.fit")
+    with (tmp_path / "slow.fit").open("wb", buffering=0) as file:
+        file.write(fits_bytes()[:3000])
+        eventually(lambda: "cut short" in caplog.text)
+        eventually(lambda: heard.names == ["b.fit"])
+        file.write(fits_bytes()[3000:])
+    eventually(lambda: heard.names == ["b.fit", "slow.fit"])
+    watcher.stop()
+
+
 def test_a_fifo_with_a_fits_name_stalls_nothing(tmp_path: Path, watcher: ImageWatcher, heard: Heard) -> None:
     os.mkfifo(tmp_path / "fifo.fit")
     (tmp_path / "loop.fit").symlink_to(tmp_path / "loop.fit")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import stat
 import time
 from pathlib import Path
 
@@ -125,6 +126,13 @@ def test_an_unreadable_file_is_told_once_however_often_we_start(home: Home) -> N
 def test_hostile_entries_stall_nothing(home: Home) -> None:
     os.mkfifo(home.photos / "fifo.fit")
     (home.photos / "loop").symlink_to(home.photos)
+    (home.folder / "elsewhere").mkdir()
+    write_fits(home.folder / "elsewhere" / "outside.fit")
+    (home.photos / "out").symlink_to(home.folder / "elsewhere")
+    (home.photos / "folder.fit").mkdir()
+    os.mknod(home.photos / "socket.fit", 0o600 | stat.S_IFSOCK)
+    if os.geteuid() == 0:
+        os.mknod(home.photos / "device.fit", 0o600 | stat.S_IFCHR, os.makedev(1, 5))  # /dev/zero
     (home.photos / "link.fit").symlink_to("/dev/zero")
     (home.photos / "endless.fit").write_bytes(fits_bytes()[:80])
     os.truncate(home.photos / "endless.fit", 10 * 2**30)
@@ -213,14 +221,14 @@ def test_killed_again_and_again_it_loses_nothing(home: Home) -> None:
 
 
 def test_a_root_that_is_not_there_is_waited_for_and_the_others_go_on(home: Home) -> None:
-    missing = home.folder / "missing"
+    missing = home.folder / "offline"
     roots = [{"path": str(missing), "telescope": None}, str(home.photos)]
     with home.watcher(watch_path=roots) as watcher:
         write_fits(home.photos / "a.fit")
         eventually(lambda: home.paths() == ["a.fit"])
-        eventually(lambda: home.root().get("state") == "missing")
+        eventually(lambda: home.root().get("state") == "offline")
         assert home.detail()["state"] == "degraded"
-        assert watcher.log().count("not there") == 1
+        assert watcher.log().count("is offline") == 1
         missing.mkdir()
         write_fits(missing / "b.fit")
         eventually(lambda: "b.fit" in home.paths())
@@ -233,7 +241,7 @@ def test_a_root_that_is_taken_away_and_comes_back(home: Home) -> None:
         write_fits(home.photos / "a.fit")
         eventually(home.events)
         home.photos.rename(home.folder / "away")
-        eventually(lambda: home.root().get("state") == "missing")
+        eventually(lambda: home.root().get("state") == "offline")
         (home.folder / "away").rename(home.photos)
         write_fits(home.photos / "b.fit")
         eventually(lambda: "b.fit" in home.paths())
@@ -242,6 +250,46 @@ def test_a_root_that_is_taken_away_and_comes_back(home: Home) -> None:
         write_fits(home.photos / "c.fit")
         eventually(lambda: "c.fit" in home.paths())
     assert home.paths() == ["a.fit", "b.fit", "c.fit"]
+
+
+def test_a_folder_that_somebody_emptied_is_not_offline(home: Home) -> None:
+    path = write_fits(home.photos / "a.fit")
+    with home.watcher(backend="snapshot") as watcher:
+        eventually(lambda: home.root().get("published") == 1)
+        path.unlink()
+        watcher.kill()
+        watcher.start()
+        eventually(lambda: home.root().get("files_seen") == 0)
+        assert home.root()["state"] == "watching"
+        write_fits(home.photos / "b.fit")
+        eventually(lambda: "b.fit" in home.paths())
+
+
+def test_another_folder_in_its_place_that_is_empty_is_offline_and_heard(home: Home) -> None:
+    write_fits(home.photos / "a.fit")
+    with home.watcher():
+        eventually(lambda: home.root().get("published") == 1)
+        home.photos.rename(home.folder / "away")
+        home.photos.mkdir()
+        eventually(lambda: home.root().get("state") == "offline")
+        assert home.root()["files_seen"] == 1
+        write_fits(home.photos / "b.fit")
+        eventually(lambda: "b.fit" in home.paths())
+        eventually(lambda: home.root().get("state") == "watching")
+
+
+def test_each_root_may_have_its_own_way(home: Home) -> None:
+    far = home.folder / "far"
+    (far / "deeper").mkdir(parents=True)
+    write_fits(far / "deeper" / "unseen.fit")
+    roots = [{"path": str(far), "recursive": False, "backend": "snapshot"}, str(home.photos)]
+    with home.watcher(watch_path=roots):
+        eventually(home.watches)
+        write_fits(far / "a.fit")
+        (home.photos / "deeper").mkdir()
+        write_fits(home.photos / "deeper" / "b.fit")
+        eventually(lambda: sorted(home.paths()) == ["a.fit", "deeper/b.fit"])
+        assert (home.root(0)["backend"], home.root(1)["backend"]) == ("snapshot", "native")
 
 
 def test_a_root_that_is_not_recursive(home: Home) -> None:
@@ -263,9 +311,12 @@ def test_the_beat_says_what_goes_on(home: Home) -> None:
         eventually(lambda: home.root()["spooled"] == 0)
         root = home.root()
         assert root.pop("last_event_at") is not None
+        assert root.pop("last_event_age_s") >= 0
+        assert root.pop("stale_for_s") >= 0
         assert root == {
             "path": str(home.photos),
             "state": "watching",
+            "backend": "native",
             "files_seen": 2,
             "published": 1,
             "waiting": 0,

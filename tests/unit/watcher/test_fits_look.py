@@ -100,3 +100,14 @@ def test_any_time_that_a_file_claims_is_taken(tmp_path: Path, modified_ns: int) 
     path = write_fits(tmp_path / "a.fit")
     os.utime(path, ns=(0, modified_ns))
     assert look(path).problem is None
+
+
+def test_a_folder_on_the_way_that_became_a_link_leads_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "root" / "real").mkdir(parents=True)
+    (tmp_path / "outside").mkdir()
+    write_fits(tmp_path / "outside" / "a.fit")
+    write_fits(tmp_path / "root" / "real" / "a.fit")
+    (tmp_path / "root" / "link").symlink_to(tmp_path / "outside")
+    top = str(tmp_path / "root")
+    assert look_at(f"{top}/link/a.fit", top) is None
+    assert look_at(f"{top}/real/a.fit", top) is not None

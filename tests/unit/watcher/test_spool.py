@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from skyrelay_watcher.fits_look import Stamp
-from skyrelay_watcher.spool import Figures, FileKey, Known, Sighting, Spool
+from skyrelay_watcher.spool import FORGET_AFTER, Figures, FileKey, Known, Sighting, Spool
 
 _STAMP = Stamp(100, 200, 300)
 _NEWER = Stamp(101, 201, 301)
 _ROOT = "/photos"
+_NOW = datetime(2025, 3, 27, 1, 30, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -92,15 +94,50 @@ def test_names_of_any_bytes_come_back(spool: Spool) -> None:
     assert list(spool.known_in(_ROOT, "M 94_sub")) == [name]
 
 
-def test_what_is_gone_is_forgotten(spool: Spool) -> None:
+def test_what_is_gone_stays_known_for_a_month_and_is_then_forgotten(spool: Spool) -> None:
     spool.add([sighting("a.fit"), sighting("b.fit"), Sighting(key("c.fit", "M 31_sub"), _STAMP, None, "{}")])
     publish_all(spool)
-    spool.forget(_ROOT, "M 94_sub", ["a.fit"])
-    assert list(spool.known_in(_ROOT, "M 94_sub")) == ["b.fit"]
-    spool.forget_folder(_ROOT, "M 94_sub")
-    assert spool.folders(_ROOT) == ["M 31_sub"]
+    spool.note_gone(_ROOT, "M 94_sub", ["a.fit"], _NOW)
+    spool.note_folder_gone(_ROOT, "M 31_sub", _NOW)
+    assert spool.known(key("a.fit")) == Known(_STAMP, None, "first", is_gone=True)
+    assert spool.folders(_ROOT) == ["M 94_sub"]
+    assert spool.figures(_ROOT, "first") == Figures(published=1, unreadable=0, spooled=0, seen=1)
+    spool.forget_gone(_NOW + FORGET_AFTER - timedelta(seconds=1))
+    assert sorted(spool.known_in(_ROOT, "M 94_sub")) == ["a.fit", "b.fit"]
+    spool.forget_gone(_NOW + FORGET_AFTER)
+    assert sorted(spool.known_in(_ROOT, "M 94_sub")) == ["b.fit"]
+    assert spool.known_in(_ROOT, "M 31_sub") == {}
+
+
+def test_what_comes_back_is_known_as_it_was(spool: Spool) -> None:
+    spool.add([sighting("a.fit")])
+    publish_all(spool)
+    spool.note_gone(_ROOT, "M 94_sub", ["a.fit"], _NOW)
+    assert not spool.knows_files(_ROOT)
+    spool.note_back(_ROOT, "M 94_sub", ["a.fit"])
+    assert spool.knows_files(_ROOT)
+    assert spool.known(key("a.fit")) == Known(_STAMP, None, "first")
+    spool.forget_gone(_NOW + 2 * FORGET_AFTER)
+    assert spool.knows_files(_ROOT)
+
+
+def test_what_is_told_again_is_there_again(spool: Spool) -> None:
+    spool.add([sighting("a.fit")])
+    publish_all(spool)
+    spool.note_gone(_ROOT, "M 94_sub", ["a.fit"], _NOW)
+    spool.add([sighting("a.fit", _NEWER)])
+    assert spool.figures(_ROOT, "first").seen == 1
+    publish_all(spool)
+    assert spool.known(key("a.fit")) == Known(_NEWER, None, "first")
+
+
+def test_roots_that_are_no_longer_configured_are_forgotten(spool: Spool) -> None:
+    spool.add([sighting("a.fit")])
+    publish_all(spool)
+    spool.remember_place(_ROOT, "1:2")
+    assert spool.place(_ROOT) == "1:2"
     spool.forget_other_roots(["/elsewhere"])
-    assert spool.folders(_ROOT) == []
+    assert (spool.folders(_ROOT), spool.place(_ROOT)) == ([], None)
 
 
 def test_figures(spool: Spool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+from datetime import timedelta
 
 import structlog
 from redis.exceptions import RedisError
@@ -13,7 +14,7 @@ from sqlalchemy.exc import OperationalError, StatementError
 from skyrelay.queue.beats import BEAT_EVERY, beat
 from skyrelay.queue.connection import connect_redis
 from skyrelay.queue.events import FrameEvent
-from skyrelay.queue.frame_stream import Intake, Received
+from skyrelay.queue.frame_stream import CLAIM_AFTER, Intake, Received
 from skyrelay.service import stop_on_signals, utc_now
 from skyrelay.settings import Settings
 from skyrelay.store.engine import Store
@@ -36,10 +37,15 @@ def main(settings: Settings) -> int:
     return 0
 
 
-def run(settings: Settings, store: Store, stop: threading.Event) -> None:
-    """Take events in until ``stop`` is set. Redis or the database being away loses nothing."""
+def run(
+    settings: Settings, store: Store, stop: threading.Event, *, claim_after: timedelta = CLAIM_AFTER
+) -> None:
+    """Take events in until ``stop`` is set. Redis or the database being away loses nothing.
+
+    What another intake received and did not record within ``claim_after`` is taken over.
+    """
     redis = connect_redis(settings.redis)
-    intake = Intake(redis, f"{socket.gethostname()}:{os.getpid()}")
+    intake = Intake(redis, f"{socket.gethostname()}:{os.getpid()}", claim_after=claim_after)
     is_away, last_beat, recorded = False, utc_now() - BEAT_EVERY, 0
     while not stop.is_set():
         try:

@@ -1,6 +1,6 @@
 """One look at one file: is it there, is it whole, what does its header say.
 
-Only regular files are opened, and never through a symbolic link at the path's end; a FIFO or a device
+Only regular files are opened, and never through a symbolic link below the root; a FIFO or a device
 cannot hold the watcher up. No more than the header is read.
 """
 
@@ -9,7 +9,10 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 from skyrelay.fits_header import (
     FitsError,
@@ -25,10 +28,10 @@ _INT64 = 2**63 - 1  # what the journal can hold; a file system may claim any tim
 # O_NONBLOCK: opening a FIFO that took the file's place must not wait for its writer.
 _OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 _UNKNOWN = -1
+_OPEN_FILES = Path("/proc/self/fd")  # Linux: says where an open file really lies
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
+class Stamp(NamedTuple):  # made for every entry of a listing: a data class takes four times as long
     """What tells whether a file has changed: its size in bytes, its times in ns since 1970 (UTC)."""
 
     size_bytes: int
@@ -95,10 +98,18 @@ def as_stamp(found: os.stat_result) -> Stamp:
     return Stamp(found.st_size, _bounded(found.st_mtime_ns), _bounded(found.st_ctime_ns))
 
 
-def look_at(path: str) -> Look | None:
+def look_at(path: str, top: str | None = None) -> Look | None:
     """Look at the file at ``path``; `None` when there is no regular file, or it changed while we read.
 
-    Raises nothing: what is wrong with the file is said in `Look.problem`.
+    What is wrong with the file is said in `Look.problem`.
+
+    Parameters
+    ----------
+    path
+        Absolute.
+    top
+        The real folder that the file must lie in, however deep: a folder on the way that was put in
+        another's place by a link meanwhile leads nowhere.
     """
     before = stamp_of(path)
     if before is None:
@@ -108,11 +119,23 @@ def look_at(path: str) -> Look | None:
     except OSError as error:
         return _unreadable(path, before, error)
     try:
-        return _look_into(file)
+        return _look_into(file) if _lies_below(top, file) else None
     except OSError as error:
         return _unreadable(path, before, error)
     finally:
         os.close(file)
+
+
+def judge(stamp: Stamp, read: Callable[[int], bytes]) -> Look:
+    """Say what a file is, from its stamp and its first bytes; ``read`` reads on from its beginning."""
+    if stamp.size_bytes == 0:
+        return Look(stamp, problem="the file is empty")
+    try:
+        raw = read_header_bytes(read)
+        header = parse_header(raw)
+    except FitsError as error:
+        return Look(stamp, problem=str(error))
+    return _judge_size(stamp, header, hashlib.sha256(raw[: header.length]).hexdigest())
 
 
 def _look_into(file: int) -> Look | None:
@@ -120,19 +143,17 @@ def _look_into(file: int) -> Look | None:
     if not stat.S_ISREG(found.st_mode):
         return None
     stamp = as_stamp(found)
-    look = _judge(stamp, file)
+    look = judge(stamp, lambda size: os.read(file, size))
     return look if as_stamp(os.fstat(file)).has_same_content(stamp) else None
 
 
-def _judge(stamp: Stamp, file: int) -> Look:
-    if stamp.size_bytes == 0:
-        return Look(stamp, problem="the file is empty")
+def _lies_below(top: str | None, file: int) -> bool:
+    if top is None:
+        return True
     try:
-        raw = read_header_bytes(lambda size: os.read(file, size))
-        header = parse_header(raw)
-    except FitsError as error:
-        return Look(stamp, problem=str(error))
-    return _judge_size(stamp, header, hashlib.sha256(raw[: header.length]).hexdigest())
+        return str((_OPEN_FILES / str(file)).readlink()).startswith(f"{top}/")
+    except FileNotFoundError:  # no Linux: then the link at the path's end is all that is refused
+        return not _OPEN_FILES.is_dir()
 
 
 def _judge_size(stamp: Stamp, header: FitsHeader, sha256: str) -> Look:

@@ -1,13 +1,13 @@
-"""What the kernel says of a local folder: watchdog's observer, turned into paths to look at.
+"""What the system says of a local folder: watchdog's observer (FSEvents, kqueue, …), turned into hints.
 
-The observer is asked only for events that can end in a new or changed file: those that our own reading
-makes (opened, closed without writing) never reach Python.
+On Linux `inotify_events` stands in for it. The observer is asked only for events that can end in a new or
+changed file: those that our own reading makes (opened, closed without writing) never reach Python.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import sys
 from pathlib import Path
 
 from watchdog.events import (
@@ -25,7 +25,7 @@ from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
 from skyrelay_watcher.fits_look import is_fits_name, stamp_of
-from skyrelay_watcher.quiet_paths import QuietPaths
+from skyrelay_watcher.places import Hints, Listener
 
 _FILE_EVENTS: list[type[FileSystemEvent]] = [
     FileCreatedEvent, FileMovedEvent, FileModifiedEvent, FileClosedEvent, FileAttribEvent,
@@ -35,7 +35,7 @@ _JOIN_S = 1.0
 
 
 class NativeEvents:
-    """Feeds `QuietPaths` from the events of one folder.
+    """Hands on the events of one folder.
 
     Parameters
     ----------
@@ -43,11 +43,8 @@ class NativeEvents:
         It must not be a symbolic link (the kernel would watch the link).
     recursive
         Whether folders below it count, those that appear later too.
-    quiet
-        Where FITS files that something happened to are put, by absolute path.
-    on_folder
-        Told the absolute path of each folder that appeared: files may have been put into it before it
-        was watched.
+    hints
+        Who is told; of each folder that appeared too: files may have been put into it before it was watched.
 
     Raises
     ------
@@ -60,12 +57,11 @@ class NativeEvents:
         folder: Path,
         *,
         recursive: bool,
-        quiet: QuietPaths,
-        on_folder: Callable[[str], None] | None = None,
+        hints: Hints,
     ) -> None:
         self._folder = folder
         self._recursive = recursive
-        self._handler = _Handler(quiet, on_folder)
+        self._handler = _Handler(hints)
         self._observer: BaseObserver | None = None
 
     def start(self) -> None:
@@ -102,25 +98,40 @@ class NativeEvents:
 
 
 class _Handler(FileSystemEventHandler):
-    def __init__(self, quiet: QuietPaths, on_folder: Callable[[str], None] | None) -> None:
-        self._quiet = quiet
-        self._on_folder = on_folder
+    def __init__(self, hints: Hints) -> None:
+        self._hints = hints
 
     def dispatch(self, event: FileSystemEvent) -> None:
         if event.is_directory:
             self._see_folder(event)
         elif isinstance(event, FileMovedEvent):
-            self._quiet.drop(os.fsdecode(event.src_path))
-            self._see_file(os.fsdecode(event.dest_path), written_on=False)
+            self._hints.quiet.drop(os.fsdecode(event.src_path))
+            self._see_arrival(os.fsdecode(event.dest_path))
+        elif isinstance(event, FileCreatedEvent):
+            self._see_arrival(os.fsdecode(event.src_path))
         else:
             written_on = isinstance(event, FileModifiedEvent)
             self._see_file(os.fsdecode(event.src_path), written_on=written_on)
 
     def _see_folder(self, event: FileSystemEvent) -> None:
-        if self._on_folder is not None and isinstance(event, DirCreatedEvent | DirMovedEvent):
-            self._on_folder(os.fsdecode(event.dest_path or event.src_path))
+        if isinstance(event, DirCreatedEvent | DirMovedEvent):
+            self._hints.on_new_folder(os.fsdecode(event.dest_path or event.src_path))
+
+    def _see_arrival(self, path: str) -> None:
+        if self._hints.on_arrival is not None:
+            self._hints.on_arrival(path)
+        self._see_file(path, written_on=False)
 
     def _see_file(self, path: str, *, written_on: bool) -> None:
         # A file that is being written needs no look; its stamp would be stale with the next write.
         if is_fits_name(path):
-            self._quiet.touch(path, None if written_on else stamp_of(path))
+            self._hints.quiet.touch(path, None if written_on else stamp_of(path))
+
+
+def native_events(folder: Path, *, recursive: bool, hints: Hints) -> Listener:
+    """Give what hears this system's events."""
+    if sys.platform == "linux":
+        from skyrelay_watcher.inotify_events import InotifyEvents
+
+        return InotifyEvents(folder, recursive=recursive, hints=hints)
+    return NativeEvents(folder, recursive=recursive, hints=hints)

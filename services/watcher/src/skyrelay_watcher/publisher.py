@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
-from pydantic import ValidationError
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
@@ -16,7 +15,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from skyrelay.logs import get_logger
 from skyrelay.queue.events import FrameEvent
-from skyrelay.queue.frame_stream import current_epoch, publish
+from skyrelay.queue.frame_stream import current_epoch, publish_written
 from skyrelay.service import utc_now
 from skyrelay_watcher.frame_events import as_text
 from skyrelay_watcher.spool import Spool, Spooled
@@ -25,6 +24,7 @@ _log = get_logger(__name__)
 
 _BATCH = 500  # events a round trip: some 300 kB
 _LOOK_S = 2.0  # how often the stream's epoch is read when there is nothing to publish
+_EPOCH_S = 1.0  # how old our knowledge of the epoch may be while there is something to publish
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.1, 5.0
 
 
@@ -52,7 +52,7 @@ class Publisher:
         self._sent: tuple[Sequence[Spooled], str] | None = None
         self._retry_s = _FIRST_RETRY_S
         self._away = False
-        self._turned_s = time.monotonic()
+        self._turned_s = self._epoch_asked_s = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
         self.epoch: str | None = None
         self.last_event_at: dict[str, datetime] = {}
@@ -95,22 +95,33 @@ class Publisher:
         """Publish one batch; give how many events it had."""
         self._wanted.clear()
         self._finish_sent()
-        self._meet(current_epoch(self._redis))
+        self._mind_epoch()
         rows = self._spool.oldest(_BATCH)
         if rows and self.epoch is not None:
-            events = self._read(rows)
-            publish(self._redis, events.values())
-            self._sent = list(events), self.epoch
+            events = self._known(rows)
+            publish_written(self._redis, (row.event for row in events))
+            self._sent = events, self.epoch
             self._finish_sent()
         return len(rows)
 
-    def _read(self, rows: Sequence[Spooled]) -> dict[Spooled, FrameEvent]:
-        """Give the events of those rows that hold one; a row of another release may not."""
-        events = {row: event for row in rows if (event := _event_of(row)) is not None}
-        strange = [row for row in rows if row not in events]
+    def _known(self, rows: Sequence[Spooled]) -> list[Spooled]:
+        """Give the rows that hold an event of ours; one of another release may not."""
+        events = [row for row in rows if FrameEvent.is_written(row.event)]
+        strange = [row for row in rows if not FrameEvent.is_written(row.event)]
         if strange:
+            _log.warning(
+                "events in the spool are none that this release knows: their files are looked at again",
+                first=as_text(f"{strange[0].root}/{strange[0].path}"),
+                count=len(strange),
+            )
             self._spool.forget_spooled(strange)  # their files are found again by the next scan
         return events
+
+    def _mind_epoch(self) -> None:
+        """Ask now and then: what is sent under an old epoch meanwhile is sent again under the new one."""
+        if self.epoch is None or self._away or time.monotonic() - self._epoch_asked_s >= _EPOCH_S:
+            self._epoch_asked_s = time.monotonic()
+            self._meet(current_epoch(self._redis))
 
     def _meet(self, epoch: str) -> None:
         if epoch != self.epoch:
@@ -140,16 +151,3 @@ class Publisher:
             _log.info("Redis takes events again")
         self._away, self._retry_s = False, _FIRST_RETRY_S
         self._turned_s = time.monotonic()
-
-
-def _event_of(row: Spooled) -> FrameEvent | None:
-    try:
-        return FrameEvent.model_validate_json(row.event)
-    except ValidationError as error:
-        _log.warning(
-            "an event in the spool is none that this release knows: its file is to be looked at again",
-            root=as_text(row.root),
-            path=as_text(row.path),
-            wrong_fields=error.error_count(),
-        )
-        return None

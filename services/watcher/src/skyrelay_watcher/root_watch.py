@@ -5,37 +5,38 @@ A thread a root (never a thread a file), so that a folder that hangs holds up it
 
 from __future__ import annotations
 
-import os
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
 from datetime import timedelta
 from enum import StrEnum
-from pathlib import Path
 
 from skyrelay.logs import get_logger
-from skyrelay.mounts import file_system_of, is_network_file_system
 from skyrelay.service import utc_now
 from skyrelay.settings import WatchRoot
-from skyrelay_watcher.fits_look import Look, look_at
-from skyrelay_watcher.folder_scan import FolderScan
+from skyrelay.smb_path import SmbPath
+from skyrelay_watcher.fits_look import Look
 from skyrelay_watcher.frame_events import as_text, frame_event
-from skyrelay_watcher.native_events import NativeEvents
-from skyrelay_watcher.quiet_paths import Quiet, QuietPaths, look_again
+from skyrelay_watcher.local_place import LocalSource
+from skyrelay_watcher.places import Hints, Listener, Place, PlaceLost, Source
+from skyrelay_watcher.quiet_paths import Quiet, QuietPaths
+from skyrelay_watcher.scan_plan import ScanPlan
 from skyrelay_watcher.spool import FileKey, Known, Sighting, Spool
 
 _log = get_logger(__name__)
 
-SCAN_EVERY = timedelta(minutes=3)
-NETWORK_SCAN_EVERY = timedelta(seconds=30)  # there the kernel tells nothing, so listing is all we have
-CHECK_EVERY = timedelta(seconds=2)  # whether the root is (still, again) there; one stat
+CHECK_EVERY = timedelta(seconds=2)  # whether the root is (still, again) there; one stat, one listing's start
+_LISTEN_AGAIN = timedelta(minutes=1)  # the kernel's limits may have been raised
 _TURN_S = 1.0
 _BATCH = 200  # files looked at between two commits
-_SCAN_STEPS = 500  # directory entries between two looks at what is due
 _SCAN_AHEAD = 10_000  # a scan pauses while that many files wait: memory stays bounded
 _MOST_WAITING = 50_000  # beyond that, events only say "scan again"
 _BURST = 2_000  # the kernel's queue (16,384 events by default) may have overflowed: scan afterwards
+_BLAME_ENOUGH = 2  # a mount may go while any file is read, but twice at the same one is no accident
+_BLAMED = 50
+_FORGIVEN_AFTER = timedelta(minutes=10)  # it may have been the Wi-Fi after all
 
 
 class RootState(StrEnum):
@@ -43,18 +44,9 @@ class RootState(StrEnum):
 
     STARTING = "starting"
     WATCHING = "watching"
-    MISSING = "missing"
-    SCANNING_ONLY = "scanning only"  # the kernel gives no events (its limits): found at scans, minutes late
+    OFFLINE = "offline"  # not there, not to be listed, or a mount point without its mount
+    SCANNING_ONLY = "scanning only"  # the kernel gives no events (its limits): folders are compared instead
     FAILING = "failing"
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """The folder that is there now: another mount or folder at the same path is another place."""
-
-    top: str
-    device: int
-    inode: int
 
 
 class RootWatch:
@@ -66,12 +58,12 @@ class RootWatch:
         The folder, and the telescope that its frames belong to.
     spool
         Where events go, and what is known already.
-    recursive, delay_s
-        As in the settings; seconds.
+    recursive, backend, delay_s
+        As in the settings, where the root itself does not say; seconds.
     on_spooled
-        Called when there is something in the spool to publish.
+        Set when there is something in the spool to publish.
     scan_every
-        How often everything is compared; unset: by the kind of file system.
+        How often everything is compared; unset: every few minutes.
     """
 
     def __init__(
@@ -80,41 +72,46 @@ class RootWatch:
         *,
         spool: Spool,
         recursive: bool,
+        backend: str,
         delay_s: float,
         on_spooled: threading.Event,
         scan_every: timedelta | None = None,
     ) -> None:
         self.root = str(root.path)
-        self._path, self._telescope = root.path, root.telescope
-        self._spool, self._recursive, self._on_spooled = spool, recursive, on_spooled
-        self._scan_every = scan_every
+        self._telescope, self._spool, self._on_spooled = root.telescope, spool, on_spooled
+        self._recursive = recursive if root.recursive is None else root.recursive
+        self._source = _source(root, root.backend or backend)
         self._quiet = QuietPaths(delay_s)
+        self._scans = ScanPlan(
+            self.root, spool, recursive=self._recursive, offer=self._quiet.offer, scan_every=scan_every
+        )
         self._stopping = threading.Event()
-        self._scan_asked = threading.Event()
-        self._new_folders: set[str] = set()
-        self._epoch: str | None = None
-        self._place: _Place | None = None
-        self._events: NativeEvents | None = None
-        self._scan: Iterator[None] | None = None
-        self._next_check_s = self._next_scan_s = self._turned_s = time.monotonic()
-        self._burst = False
+        self._place: Place | None = None
+        self._listener: Listener | None = None
+        self._hears = False  # a listener was to be had, or none is needed
+        self._burst = self._remembered = False
+        self._next_check_s = self._next_listen_s = self._turned_s = time.monotonic()
+        self._asked_s: float | None = None
+        self._blamed: deque[str] = deque(maxlen=_BLAMED)
+        self._forgive_s = 0.0
         self._last_failure = ""
         self._thread = threading.Thread(target=self._run, name=f"root:{as_text(self.root)}", daemon=True)
         self.state = RootState.STARTING
+        self.backend: str | None = None
 
     @property
     def waiting(self) -> int:
         """How many files wait to be quiet."""
         return len(self._quiet)
 
-    @property
-    def scanning(self) -> bool:
-        """Whether a scan is asked for or under way."""
-        return self._scan_asked.is_set() or self._scan is not None
-
     def idle_for(self) -> timedelta:
         """Tell how long ago the loop turned; it turns every second, and within every long piece of work."""
         return timedelta(seconds=time.monotonic() - self._turned_s)
+
+    def asks_for(self) -> timedelta:
+        """Tell how long the folder or share has owed us an answer; zero when it owes none."""
+        asked_s = self._asked_s
+        return timedelta(seconds=0 if asked_s is None else time.monotonic() - asked_s)
 
     def start(self) -> None:
         """Begin; a root that is not there is looked for every few seconds."""
@@ -132,21 +129,20 @@ class RootWatch:
 
     def meet_epoch(self, epoch: str) -> None:
         """Take in which stream there is now: everything that it has not got is offered again."""
-        self._epoch = epoch
-        self.scan_soon()
-
-    def scan_soon(self) -> None:
-        """Ask for a scan of everything."""
-        self._scan_asked.set()
+        self._scans.epoch = epoch
+        self._scans.ask()
         self._quiet.wake()
 
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
                 self._turn()
+            except PlaceLost as lost:
+                self._lose(str(lost))
             except Exception as error:  # noqa: BLE001 - whatever it is, this root is tried again, the others go on
                 self._fail(error)
-        self._stop_events()
+        self._stop_listening()
+        self._source.close()
 
     def _turn(self) -> None:
         self._turned_s = time.monotonic()
@@ -154,8 +150,11 @@ class RootWatch:
             self._next_check_s = self._turned_s + CHECK_EVERY.total_seconds()
             self._check_place()
         if self._place is not None:
-            self._go_on_scanning()
-        self._look_at_due(self._quiet.take(_BATCH, 0.0 if self._can_scan() else _TURN_S))
+            self._mind_bursts()
+            with self._asking():
+                self._scans.go_on(self._has_room)
+        busy = self._scans.has_work and self._has_room()
+        self._look_at_due(self._quiet.take(_BATCH, 0.0 if busy else _TURN_S))
 
     def _fail(self, error: Exception) -> None:
         if repr(error) != self._last_failure:  # said once, not every two seconds
@@ -165,84 +164,122 @@ class RootWatch:
         self._leave_place()
         self._stopping.wait(CHECK_EVERY.total_seconds())
 
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Let others see that we wait for a folder's or a share's answer, which may never come."""
+        self._asked_s = time.monotonic()
+        try:
+            yield
+        finally:
+            self._turned_s = time.monotonic()  # what it took was no fault of ours
+            self._asked_s = None
+
     # --- the place itself
 
     def _check_place(self) -> None:
-        place = _find_place(self._path)
-        if place is None:
-            self._miss()
-        elif place != self._place:
-            self._leave_place()
-            self._enter(place)
-        elif self._events is None or not self._events.alive:
-            self._stop_events()
-            self._start_events(place)
+        with self._asking():
+            place = self._source.find()
+            if place is None:
+                self._lose("it is not there, or cannot be listed")
+                return
+            if place != self._place:
+                self._enter(place)
+            elif self._is_deaf() and time.monotonic() >= self._next_listen_s:
+                self._listen(place)
+            self._judge_emptiness(place)
 
-    def _miss(self) -> None:
-        if self.state is not RootState.MISSING:
-            _log.error(
-                "a watched folder is not there; looking for it again and again", root=as_text(self.root)
-            )
-        self.state = RootState.MISSING
+    def _is_deaf(self) -> bool:
+        return not self._hears or (self._listener is not None and not self._listener.alive)
+
+    def _judge_emptiness(self, place: Place) -> None:
+        """Tell a mount point without its mount, or a share that shows nothing, from a folder in use."""
+        if place.is_empty():
+            if not self._is_emptied(place) and self._spool.knows_files(self.root):
+                self._show_offline("it is empty, though there were files in it")
+            return
+        if self.state is RootState.OFFLINE:
+            self._show_online()
+        if not self._remembered and place.identity is not None:
+            self._spool.remember_place(self.root, place.identity)
+            self._remembered = True
+
+    def _is_emptied(self, place: Place) -> bool:
+        """Tell whether this is the very folder that had files in it: then somebody emptied it."""
+        return place.identity is not None and place.identity == self._spool.place(self.root)
+
+    def _lose(self, reason: str) -> None:
         self._leave_place()
+        self._show_offline(reason)
 
-    def _enter(self, place: _Place) -> None:
-        _log.info("watching a folder", root=as_text(self.root), recursive=self._recursive)
-        self._place = place
-        self._start_events(place)
+    def _show_offline(self, reason: str) -> None:
+        if self.state is not RootState.OFFLINE:
+            _log.warning(
+                "a watched folder is offline; what is known of it stays known",
+                root=as_text(self.root),
+                reason=reason,
+            )
+        self.state = RootState.OFFLINE
+
+    def _show_online(self) -> None:
+        self.state = RootState.WATCHING if self._hears else RootState.SCANNING_ONLY
+        self._scans.ask()
+
+    def _enter(self, place: Place) -> None:
+        self._leave_place()
+        self._place, self.backend, self._remembered = place, place.backend, False
+        self._listen(place)
+        _log.info(
+            "watching a folder", root=as_text(self.root), recursive=self._recursive, backend=place.backend
+        )
 
     def _leave_place(self) -> None:
-        self._stop_events()
+        self._stop_listening()
+        self._scans.leave()
         self._quiet.clear()
-        self._new_folders.clear()
-        self._scan = self._place = None
+        self._place = None
 
-    def _start_events(self, place: _Place) -> None:
-        events = NativeEvents(
-            Path(place.top or "/"), recursive=self._recursive, quiet=self._quiet, on_folder=self._see_folder
-        )
+    def _listen(self, place: Place) -> None:
+        self._stop_listening()
+        self._next_listen_s = time.monotonic() + (0 if self._hears else _LISTEN_AGAIN.total_seconds())
+        hints = Hints(self._quiet, self._see_new_folder, self._see_change)
         try:
-            events.start()
+            self._listener = place.listen(hints, recursive=self._recursive)
+            self._hears = True
         except (OSError, RuntimeError) as error:
             self._go_without_events(error)
-            return
-        self._events, self.state = events, RootState.WATCHING
-        self._scan_asked.set()  # what came before the watch began, or while there was none
+        self._scans.enter(
+            place,
+            lists_often=place.lists_often or not self._hears,
+            is_emptied=lambda: self._is_emptied(place),
+        )
+        self.state = RootState.WATCHING if self._hears else RootState.SCANNING_ONLY
 
     def _go_without_events(self, error: Exception) -> None:
-        if self.state is not RootState.SCANNING_ONLY:
+        if self._hears or self.state is RootState.STARTING:
             _log.error(
-                "no events for a folder: new files are found late",
+                "no events for a folder: it is compared every few seconds instead",
                 root=as_text(self.root),
                 problem=str(error),
             )
-            self._scan_asked.set()
-        self.state = RootState.SCANNING_ONLY
+        self._hears = False
 
-    def _stop_events(self) -> None:
-        events, self._events = self._events, None
-        if events is not None:
-            events.stop()
+    def _stop_listening(self) -> None:
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.stop()
 
     # --- scans
 
-    def _see_folder(self, path: str) -> None:
-        self._new_folders.add(path)
+    def _see_new_folder(self, path: str) -> None:
+        self._scans.see_new_folder(path)
         self._quiet.wake()
 
-    def _can_scan(self) -> bool:
-        work = self._scan is not None or self._scan_asked.is_set() or bool(self._new_folders)
-        return work and self._place is not None and len(self._quiet) < _SCAN_AHEAD
+    def _see_change(self, path: str) -> None:
+        self._scans.see_change(path)
+        self._quiet.wake()
 
-    def _go_on_scanning(self) -> None:
-        self._mind_bursts()
-        if self._scan is None:
-            self._scan = self._next_scan()
-        for _step in range(_SCAN_STEPS):
-            if self._scan is None or len(self._quiet) >= _SCAN_AHEAD:
-                return
-            if next(self._scan, _DONE) is _DONE:
-                self._scan = None
+    def _has_room(self) -> bool:
+        return len(self._quiet) < _SCAN_AHEAD
 
     def _mind_bursts(self) -> None:
         waiting = len(self._quiet)
@@ -251,41 +288,18 @@ class RootWatch:
             self._quiet.clear()
         if self._burst and (not waiting or waiting > _MOST_WAITING):
             self._burst = False
-            self._scan_asked.set()
-
-    def _next_scan(self) -> Iterator[None] | None:
-        if self._scan_asked.is_set() or time.monotonic() >= self._next_scan_s:
-            self._scan_asked.clear()
-            self._next_scan_s = time.monotonic() + self._period().total_seconds()
-            return self._folder_scan().everything()
-        if self._new_folders:
-            return self._folder_scan().below(self._relative(self._new_folders.pop()))
-        return None
-
-    def _period(self) -> timedelta:
-        if self._scan_every is not None:
-            return self._scan_every
-        return NETWORK_SCAN_EVERY if is_network_file_system(file_system_of(self._path)) else SCAN_EVERY
-
-    def _folder_scan(self) -> FolderScan:
-        return FolderScan(
-            self.root,
-            self._top(),
-            recursive=self._recursive,
-            spool=self._spool,
-            epoch=self._epoch,
-            offer=self._quiet.offer,
-        )
+            self._scans.ask()
 
     # --- looks
 
     def _look_at_due(self, due: Sequence[Quiet]) -> None:
-        if self._place is None:
+        place = self._place
+        if place is None:
             return
         sightings = []
         for quiet in due:
             self._turned_s = time.monotonic()
-            sighting = self._see(quiet)
+            sighting = self._see(place, quiet)
             if sighting is not None:
                 sightings.append(sighting)
         if sightings:
@@ -294,28 +308,48 @@ class RootWatch:
             self._on_spooled.set()
             self._last_failure = ""
 
-    def _see(self, quiet: Quiet) -> Sighting | None:
-        key = self._key(quiet.path)
+    def _see(self, place: Place, quiet: Quiet) -> Sighting | None:
+        key = self._key(place, quiet.path)
         known = self._spool.known(key)
-        if known is not None and quiet.stamp is not None and known.covers(quiet.stamp, self._epoch):
+        if known is not None and quiet.stamp is not None and known.covers(quiet.stamp, self._scans.epoch):
             return None
-        look = look_at(quiet.path)
+        look = self._look(place, quiet)
         if look is None:
-            self._see_none(quiet)
+            self._see_none(place, quiet)
             return None
         if not look.stamp.has_same_content(quiet.stamp):
             self._quiet.offer(quiet.path, look.stamp)
             return None
+        self._scans.marks.note_unfinished(quiet.path, unfinished=look.problem is not None)
         return None if self._was_said(known, look) else self._sighting(key, look)
 
-    def _see_none(self, quiet: Quiet) -> None:
-        if not look_again(quiet.path, self._quiet):
+    def _look(self, place: Place, quiet: Quiet) -> Look | None:
+        """Look at a file, unless that has cost us the place before: it must not keep the others waiting."""
+        if time.monotonic() >= self._forgive_s:
+            self._forgive_s = time.monotonic() + _FORGIVEN_AFTER.total_seconds()
+            self._blamed.clear()
+        if self._blamed.count(quiet.path) >= _BLAME_ENOUGH and quiet.stamp is not None:
+            return Look(quiet.stamp, problem="asking for the file ends the connection", may_pass=True)
+        self._blamed.append(quiet.path)
+        with self._asking():
+            look = place.look(quiet.path)
+        if quiet.path in self._blamed:
+            self._blamed.remove(quiet.path)
+        return look
+
+    def _see_none(self, place: Place, quiet: Quiet) -> None:
+        with self._asking():
+            stamp = place.stamp(quiet.path)
+        self._scans.marks.note_unfinished(quiet.path, unfinished=False)
+        if stamp is not None:
+            self._quiet.offer(quiet.path, stamp)  # it changed under our look
+        else:
             _log.debug("a file is gone before its turn, or no regular file", path=as_text(quiet.path))
 
     def _was_said(self, known: Known | None, look: Look) -> bool:
         return (
             known is not None
-            and known.is_of(self._epoch)
+            and known.is_of(self._scans.epoch)
             and known.problem == look.problem
             and look.stamp.has_same_content(known.stamp)
         )
@@ -327,27 +361,15 @@ class RootWatch:
         stamp = look.stamp.never_matching() if look.may_pass else look.stamp
         return Sighting(key, stamp, look.problem, event.model_dump_json())
 
-    def _key(self, path: str) -> FileKey:
-        folder, _, name = self._relative(path).rpartition("/")
+    def _key(self, place: Place, path: str) -> FileKey:
+        folder, _, name = path[len(place.top) + 1 :].rpartition("/")
         return FileKey(self.root, folder, name)
 
-    def _relative(self, path: str) -> str:
-        return path[len(self._top()) + 1 :]
 
-    def _top(self) -> str:
-        if self._place is None:
-            raise RuntimeError("there is no place to scan")  # the loop asks only while there is one
-        return self._place.top
+def _source(root: WatchRoot, backend: str) -> Source:
+    if isinstance(root.path, SmbPath):
+        # Cryptography and all: 15 MB that a home with folders alone does without.
+        from skyrelay_watcher.smb_place import SmbSource
 
-
-_DONE = object()
-
-
-def _find_place(path: Path) -> _Place | None:
-    """Give the folder at ``path``; links on the way to it are followed, as its owner set them."""
-    try:
-        top = path.resolve(strict=True)
-        found = os.stat(top)  # noqa: PTH116 - once, for all that we ask
-    except (OSError, RuntimeError):  # RuntimeError: a loop of links
-        return None
-    return _Place(str(top).rstrip("/"), found.st_dev, found.st_ino) if top.is_dir() else None
+        return SmbSource(root.path, backend)
+    return LocalSource(root.path, backend)

@@ -15,8 +15,9 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from skyrelay.errors import ConfigurationError
 from skyrelay.logs import get_logger
@@ -25,15 +26,20 @@ from skyrelay_watcher.fits_look import Stamp
 
 _log = get_logger(__name__)
 
+# A mount that is away longer than that has its files told anew when it returns, which is harmless.
+FORGET_AFTER = timedelta(days=30)
 _BUSY_TIMEOUT_S = 5.0
-_SCHEMA_VERSION = 1  # another one is set aside and built anew: the folders are the truth
+_SCHEMA_VERSION = 2  # another one is set aside and built anew: the folders are the truth
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS published (
     root BLOB NOT NULL, folder BLOB NOT NULL, name BLOB NOT NULL,
     size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL,
     problem TEXT, epoch TEXT NOT NULL,
+    gone_since INTEGER,
     PRIMARY KEY (root, folder, name)
 ) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS published_gone ON published (gone_since) WHERE gone_since IS NOT NULL;
+CREATE TABLE IF NOT EXISTS place (root BLOB PRIMARY KEY, identity TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS spool (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     root BLOB NOT NULL, folder BLOB NOT NULL, name BLOB NOT NULL,
@@ -43,25 +49,27 @@ CREATE TABLE IF NOT EXISTS spool (
 );
 """
 _FILE = "root = ? AND folder = ? AND name = ?"
-_KNOWN = "SELECT name, size, mtime_ns, ctime_ns, problem, {epoch} FROM {table} WHERE root = ? AND folder = ?"
+_KNOWN = "SELECT name, size, mtime_ns, ctime_ns, problem, {rest} FROM {table} WHERE root = ? AND folder = ?"
 _KNOWN_IN_FOLDER = (
-    f"{_KNOWN.format(table='published', epoch='epoch')} "
-    f"UNION ALL {_KNOWN.format(table='spool', epoch='NULL')}"
+    f"{_KNOWN.format(table='published', rest='epoch, gone_since IS NOT NULL')} "
+    f"UNION ALL {_KNOWN.format(table='spool', rest='NULL, 0')}"
 )  # the spool comes last: it holds the newer word
 _FIGURES = """
 SELECT (SELECT count(*) FROM published
-         WHERE root = :root AND problem IS NULL AND (:epoch IS NULL OR epoch = :epoch)),
+         WHERE root = :root AND problem IS NULL AND gone_since IS NULL
+           AND (:epoch IS NULL OR epoch = :epoch)),
        (SELECT count(*) FROM published AS said
-         WHERE root = :root AND problem IS NOT NULL
+         WHERE root = :root AND problem IS NOT NULL AND gone_since IS NULL
            AND NOT EXISTS (SELECT 1 FROM spool AS newer WHERE newer.root = said.root
                             AND newer.folder = said.folder AND newer.name = said.name))
      + (SELECT count(*) FROM spool WHERE root = :root AND problem IS NOT NULL),
        (SELECT count(*) FROM spool WHERE root = :root),
-       (SELECT count(*) FROM published WHERE root = :root)
+       (SELECT count(*) FROM published WHERE root = :root AND gone_since IS NULL)
      + (SELECT count(*) FROM spool AS newer
          WHERE root = :root
            AND NOT EXISTS (SELECT 1 FROM published AS said WHERE said.root = newer.root
-                            AND said.folder = newer.folder AND said.name = newer.name))
+                            AND said.folder = newer.folder AND said.name = newer.name
+                            AND said.gone_since IS NULL))
 """
 
 
@@ -79,13 +87,17 @@ class FileKey:
         return f"{self.folder}/{self.name}" if self.folder else self.name
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What was said of a file last; ``epoch`` is `None` when it still waits in the spool."""
+class Known(NamedTuple):  # made for every row of the journal at each scan
+    """What was said of a file last.
+
+    ``epoch`` is `None` when it still waits in the spool, ``is_gone`` that it was not there the last time
+    that somebody looked.
+    """
 
     stamp: Stamp
     problem: str | None
     epoch: str | None
+    is_gone: bool = False
 
     def covers(self, stamp: Stamp, epoch: str | None) -> bool:
         """Tell whether a file that looks like that needs no further word.
@@ -183,11 +195,30 @@ class Spool:
         return _known(rows[-1][1:]) if rows else None
 
     def folders(self, root: str) -> list[str]:
-        """Give the folders of which files are in the journal."""
-        query = "SELECT DISTINCT folder FROM published WHERE root = ?"
+        """Give the folders in which there are files, as far as the journal knows."""
+        query = "SELECT DISTINCT folder FROM published WHERE root = ? AND gone_since IS NULL"
         with self._lock:
             rows = self._connection.execute(query, (_blob(root),)).fetchall()
         return [os.fsdecode(folder) for (folder,) in rows]
+
+    def knows_files(self, root: str) -> bool:
+        """Tell whether there were files below the root the last time that somebody looked."""
+        query = "SELECT EXISTS (SELECT 1 FROM published WHERE root = ? AND gone_since IS NULL)"
+        with self._lock:
+            return bool(self._connection.execute(query, (_blob(root),)).fetchone()[0])
+
+    def place(self, root: str) -> str | None:
+        """Give what `remember_place` was told last."""
+        with self._lock:
+            row = self._connection.execute(
+                "SELECT identity FROM place WHERE root = ?", (_blob(root),)
+            ).fetchone()
+        return row[0] if row else None
+
+    def remember_place(self, root: str, identity: str) -> None:
+        """Write down which folder it is that had files in it."""
+        with self._transaction() as connection:
+            connection.execute("INSERT OR REPLACE INTO place VALUES (?, ?)", (_blob(root), identity))
 
     def add(self, sightings: Iterable[Sighting]) -> None:
         """Put events into the spool; a newer one of a file takes the older one's place."""
@@ -213,8 +244,8 @@ class Spool:
         """Move rows from the spool to the journal; one that was replaced meanwhile stays in the spool."""
         ids = [(row.row_id,) for row in rows]
         copy = (
-            "INSERT OR REPLACE INTO published SELECT root, folder, name, size, mtime_ns, ctime_ns, problem, ?"
-            " FROM spool WHERE id = ?"
+            "INSERT OR REPLACE INTO published"
+            " SELECT root, folder, name, size, mtime_ns, ctime_ns, problem, ?, NULL FROM spool WHERE id = ?"
         )
         with self._transaction() as connection:
             connection.executemany(copy, [(epoch, *row_id) for row_id in ids])
@@ -231,32 +262,45 @@ class Spool:
             connection.executemany(unsay, ids)
             connection.executemany("DELETE FROM spool WHERE id = ?", ids)
 
-    def forget(self, root: str, folder: str, names: Iterable[str]) -> None:
-        """Drop files that are gone from the journal."""
-        rows = [(_blob(root), _blob(folder), _blob(name)) for name in names]
-        with self._transaction() as connection:
-            connection.executemany(f"DELETE FROM published WHERE {_FILE}", rows)  # noqa: S608 - a constant
+    def note_gone(self, root: str, folder: str, names: Iterable[str], now: datetime) -> None:
+        """Write down that files are not there; a mount that comes back brings them again, as known."""
+        self._note(_seconds(now), root, folder, names)
 
-    def forget_folder(self, root: str, folder: str) -> None:
-        """Drop all files of a folder that is gone from the journal."""
+    def note_back(self, root: str, folder: str, names: Iterable[str]) -> None:
+        """Write down that files which were gone are there."""
+        self._note(None, root, folder, names)
+
+    def note_folder_gone(self, root: str, folder: str, now: datetime) -> None:
+        """Write down that a folder, and with it all its files, is not there."""
+        change = "UPDATE published SET gone_since = ? WHERE root = ? AND folder = ? AND gone_since IS NULL"
         with self._transaction() as connection:
-            connection.execute(
-                "DELETE FROM published WHERE root = ? AND folder = ?", (_blob(root), _blob(folder))
-            )
+            connection.execute(change, (_seconds(now), _blob(root), _blob(folder)))
+
+    def forget_gone(self, now: datetime) -> None:
+        """Drop from the journal what has been gone for long, so that it does not grow for ever."""
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM published WHERE gone_since <= ?", (_seconds(now - FORGET_AFTER),))
 
     def forget_other_roots(self, roots: Iterable[str]) -> None:
         """Drop from the journal what belongs to roots that are no longer configured."""
         kept = {_blob(root) for root in roots}
         with self._transaction() as connection:
-            found = connection.execute("SELECT DISTINCT root FROM published").fetchall()
-            gone = [(root,) for (root,) in found if root not in kept]
-            connection.executemany("DELETE FROM published WHERE root = ?", gone)
+            for table in ("published", "place"):
+                found = connection.execute(f"SELECT DISTINCT root FROM {table}").fetchall()  # noqa: S608 - constants
+                gone = [(root,) for (root,) in found if root not in kept]
+                connection.executemany(f"DELETE FROM {table} WHERE root = ?", gone)  # noqa: S608 - constants
 
     def figures(self, root: str, epoch: str | None) -> Figures:
         """Count the files of a root; published are those that the stream of ``epoch`` has."""
         with self._lock:
             row = self._connection.execute(_FIGURES, {"root": _blob(root), "epoch": epoch}).fetchone()
         return Figures(*row)
+
+    def _note(self, gone_since: int | None, root: str, folder: str, names: Iterable[str]) -> None:
+        rows = [(gone_since, _blob(root), _blob(folder), _blob(name)) for name in names]
+        change = f"UPDATE published SET gone_since = ? WHERE {_FILE}"  # noqa: S608 - a constant
+        with self._transaction() as connection:
+            connection.executemany(change, rows)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -324,8 +368,12 @@ def _spooled(row_id: int, event: str, key: FileKey) -> Spooled:
 
 
 def _known(row: Sequence[Any]) -> Known:
-    size, mtime_ns, ctime_ns, problem, epoch = row
-    return Known(Stamp(size, mtime_ns, ctime_ns), problem, epoch)
+    size, mtime_ns, ctime_ns, problem, epoch, is_gone = row
+    return Known(Stamp(size, mtime_ns, ctime_ns), problem, epoch, bool(is_gone))
+
+
+def _seconds(moment: datetime) -> int:
+    return int(moment.timestamp())
 
 
 def _blob(name: str) -> bytes:

@@ -11,6 +11,7 @@ from pathlib import Path
 from redis import Redis
 
 from skyrelay.logs import get_logger
+from skyrelay.service import utc_now
 from skyrelay.settings import ImageWatcherSettings
 from skyrelay_watcher.frame_events import as_text
 from skyrelay_watcher.publisher import Publisher
@@ -27,16 +28,22 @@ _STOP_S = 1.5  # for all threads together: a process that is told to stop ends w
 
 @dataclass(frozen=True, slots=True)
 class RootReport:
-    """What the beat says of one root; times are ISO 8601 in UTC."""
+    """What the beat says of one root; times are ISO 8601 in UTC, ages in seconds.
+
+    ``stale_for_s`` is how long the root has owed an answer: a mount that hangs lets it grow.
+    """
 
     path: str
     state: str
+    backend: str | None
+    stale_for_s: float
     files_seen: int
     published: int
     waiting: int
     unreadable: int
     spooled: int
     last_event_at: str | None
+    last_event_age_s: float | None
 
 
 class Watching:
@@ -78,6 +85,7 @@ class Watching:
                 root,
                 spool=self._spool,
                 recursive=settings.recursive,
+                backend=settings.backend,
                 delay_s=settings.debounce_delay,
                 on_spooled=spooled,
                 scan_every=scan_every,
@@ -107,10 +115,11 @@ class Watching:
         """Tell whether the work goes round; if not, nobody may say that we live.
 
         It does not without the publisher, which all roots need. Of the roots one is enough: another that
-        hangs in a dead mount is no reason to start anew what works. `state` and `reports` tell of it.
+        stands still is no reason to start anew what works. One that waits for a mount's answer does all
+        that it can; `state` and `reports` tell of it.
         """
         publishes = self._publisher.alive and not self._stalls(self._publisher)
-        return publishes and any(not self._stalls(root) for root in self._roots)
+        return publishes and any(not self._stalls(root) or self._hangs(root) for root in self._roots)
 
     def state(self) -> str:
         """Give the whole watcher's state in a word or two."""
@@ -133,16 +142,24 @@ class Watching:
         return RootReport(
             path=as_text(root.root),
             state=self._root_state(root),
+            backend=root.backend,
+            stale_for_s=round(root.asks_for() / timedelta(seconds=1), 1),
             files_seen=figures.seen,
             published=figures.published,
             waiting=root.waiting,
             unreadable=figures.unreadable,
             spooled=figures.spooled,
             last_event_at=last.isoformat() if last else None,
+            last_event_age_s=round((utc_now() - last) / timedelta(seconds=1), 1) if last else None,
         )
 
     def _root_state(self, root: RootWatch) -> str:
+        if self._hangs(root):
+            return RootState.OFFLINE
         return _STALLED if self._stalls(root) else str(root.state)
+
+    def _hangs(self, root: RootWatch) -> bool:
+        return root.asks_for() > self._stalled_after
 
     def _stalls(self, loop: Publisher | RootWatch) -> bool:
         return loop.idle_for() > self._stalled_after

@@ -55,6 +55,11 @@ class FrameEvent(BaseModel):
     problem: str | None = None
     seen_at: AwareDatetime
 
+    @classmethod
+    def is_written(cls, text: str) -> bool:
+        """Tell whether ``text`` is what this version's ``model_dump_json`` writes, from its first field."""
+        return text.startswith('{"version":1,')
+
     @property
     def file_name(self) -> str:
         """The last part of the path."""

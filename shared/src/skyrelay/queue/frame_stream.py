@@ -1,6 +1,7 @@
 """The Redis stream of frame events, its epoch and its consumer group.
 
-The stream is trimmed only below what the intake has acknowledged. Beside it lies a random token, which
+The stream is trimmed only below what the intake has acknowledged; for groups of other people's scripts,
+which may be slower, entries stay two days at most. Beside it lies a random token, which
 makes the epoch together with the id of Redis' run: when it is not the one a watcher knows, Redis has lost
 its memory, or may have come up with an older one (a snapshot), and the watcher publishes every file that
 is present again (recording one twice is a no-op).
@@ -11,7 +12,8 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from pydantic import ValidationError
 from redis import Redis
@@ -22,11 +24,17 @@ from skyrelay.queue.events import FrameEvent
 STREAM = "skyrelay:frames"
 EPOCH = "skyrelay:frames:epoch"  # holds the token
 INTAKE_GROUP = "intake"
+KEEP_FOR_OTHERS = timedelta(days=2)  # a script that was stopped for a night still finds that night
+_MOST_FOR_OTHERS = 50_000  # entries, some 50 MB: a script that is gone for good must not fill a small machine
 _FIELD = "event"
-_CLAIM_AFTER = timedelta(seconds=60)  # what a consumer has held that long, it holds no more
+# Server-side, so that counting does not carry the events over.
+_COUNT_AFTER = "return #redis.call('XRANGE', KEYS[1], '(' .. ARGV[1], '+')"
+CLAIM_AFTER = timedelta(seconds=60)  # what a consumer has held that long, it holds no more
+_DEAD_AFTER = timedelta(hours=1)
 # What Redis says of a group that vanished, and to one who waits while its stream does.
 _WIPED = ("NOGROUP", "UNBLOCKED", "no such key")
 
+_Id = tuple[int, int]  # milliseconds, number within them
 Entry = tuple[str, dict[str, str]]
 
 
@@ -51,9 +59,14 @@ def current_epoch(redis: Redis) -> str:
 
 def publish(redis: Redis, events: Iterable[FrameEvent]) -> int:
     """Add events to the stream in one round trip; give their number."""
+    return publish_written(redis, (event.model_dump_json() for event in events))
+
+
+def publish_written(redis: Redis, texts: Iterable[str]) -> int:
+    """Add events that are JSON already, as a spool keeps them."""
     pipeline = redis.pipeline(transaction=False)
-    for event in events:
-        pipeline.xadd(STREAM, {_FIELD: event.model_dump_json()})
+    for text in texts:
+        pipeline.xadd(STREAM, {_FIELD: text})
     return len(pipeline.execute())
 
 
@@ -70,18 +83,25 @@ class Intake:
         How long an entry is left to the consumer that received it.
     """
 
-    def __init__(self, redis: Redis, consumer: str, *, claim_after: timedelta = _CLAIM_AFTER) -> None:
+    def __init__(self, redis: Redis, consumer: str, *, claim_after: timedelta = CLAIM_AFTER) -> None:
         self._redis = redis
         self._consumer = consumer
         self._claim_after_ms = int(claim_after / timedelta(milliseconds=1))
 
     def open(self) -> None:
-        """Make the group where it is missing, from the stream's beginning."""
+        """Make the group where it is missing, from the stream's beginning; forget who is long gone."""
         try:
             self._redis.xgroup_create(STREAM, INTAKE_GROUP, id="0", mkstream=True)
         except ResponseError as error:
             if "BUSYGROUP" not in str(error):
                 raise
+            self._forget_the_dead()
+
+    def _forget_the_dead(self) -> None:
+        """Each start of a container is a consumer of another name: those that hold nothing may go."""
+        for consumer in self._redis.xinfo_consumers(STREAM, INTAKE_GROUP):
+            if not consumer["pending"] and consumer["idle"] > _DEAD_AFTER / timedelta(milliseconds=1):
+                self._redis.xgroup_delconsumer(STREAM, INTAKE_GROUP, consumer["name"])
 
     def receive(self, most: int, wait_ms: int) -> list[Received]:
         """Take up to ``most`` entries: first those that a dead consumer held, else new ones.
@@ -106,7 +126,12 @@ class Intake:
 
     def backlog(self) -> int:
         """Count the entries that are not acknowledged yet."""
-        return int(self._redis.xlen(STREAM))
+        groups = self._groups()
+        ours = groups.get(INTAKE_GROUP)
+        if ours is None or len(groups) == 1:
+            return int(self._redis.xlen(STREAM))
+        new = self._redis.eval(_COUNT_AFTER, 1, STREAM, str(ours["last-delivered-id"]))
+        return int(ours["pending"]) + int(new)
 
     def _claim(self, most: int) -> list[Entry]:
         answer = self._redis.xautoclaim(
@@ -136,24 +161,36 @@ class Intake:
         return list(_entries(answer))
 
     def _trim(self) -> None:
-        delivered = self._last_delivered()
-        if delivered is None:
+        groups = self._groups()
+        if INTAKE_GROUP not in groups:  # Redis was wiped since
             return
-        pending = self._redis.xpending(STREAM, INTAKE_GROUP)
-        oldest = pending["min"] if pending["pending"] else _next_id(delivered)
-        self._redis.xtrim(STREAM, minid=oldest, approximate=False)
+        ours = self._first_needed(groups.pop(INTAKE_GROUP))
+        theirs = [self._first_needed(group) for group in groups.values()]
+        if theirs and self._redis.xlen(STREAM) <= _MOST_FOR_OTHERS:
+            ours = min(ours, max(min(theirs), self._two_days_ago()))
+        self._redis.xtrim(STREAM, minid=f"{ours[0]}-{ours[1]}", approximate=False)
 
-    def _last_delivered(self) -> str | None:
-        """Give the id of the newest entry that was handed out; `None` when Redis was wiped since."""
+    def _two_days_ago(self) -> _Id:
+        """Give the id of that time, by the clock that ids are made from: Redis' own."""
+        seconds, _microseconds = self._redis.time()
+        moment = datetime.fromtimestamp(seconds, UTC) - KEEP_FOR_OTHERS
+        return int(moment.timestamp() * 1000), 0
+
+    def _groups(self) -> dict[str, dict[str, Any]]:
+        """Give what Redis knows of each group; none where there is no stream."""
         try:
-            groups = self._redis.xinfo_groups(STREAM)
+            return {str(group["name"]): group for group in self._redis.xinfo_groups(STREAM)}
         except ResponseError as error:
             if _says_wiped(error):
-                return None
+                return {}
             raise
-        return next(
-            (str(group["last-delivered-id"]) for group in groups if group["name"] == INTAKE_GROUP), None
-        )
+
+    def _first_needed(self, group: dict[str, Any]) -> _Id:
+        """Give the oldest id that a group has not acknowledged, or the first that it has not received."""
+        if group["pending"]:
+            return _parse_id(str(self._redis.xpending(STREAM, group["name"])["min"]))
+        time_ms, sequence = _parse_id(str(group["last-delivered-id"]))
+        return time_ms, sequence + 1
 
 
 def _says_wiped(error: ResponseError) -> bool:
@@ -168,9 +205,9 @@ def _entries(answer: object) -> Iterator[Entry]:
             yield from entry if isinstance(entry, list) else [entry]
 
 
-def _next_id(entry_id: str) -> str:
+def _parse_id(entry_id: str) -> _Id:
     time_ms, _, sequence = entry_id.partition("-")
-    return f"{time_ms}-{int(sequence) + 1}"
+    return int(time_ms), int(sequence)
 
 
 def _receive(entry_id: str, fields: dict[str, str]) -> Received:
