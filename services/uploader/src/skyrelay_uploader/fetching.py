@@ -13,6 +13,7 @@ from sqlalchemy import CursorResult, or_, select, update
 from sqlalchemy.orm import Session
 from structlog.contextvars import bound_contextvars
 
+from skyrelay.arrivals import AlreadyArriving
 from skyrelay.errors import SkyrelayError, TransientError
 from skyrelay.logs import get_logger
 from skyrelay.queue.tasks import DeliveryMessage, StackMessage, TaskName
@@ -20,7 +21,7 @@ from skyrelay.seestar.downloads import HttpFiles
 from skyrelay.seestar.errors import FileMissing, Unreachable
 from skyrelay.store.tables import Block, Delivery, Stack, Telescope
 from skyrelay.store.transitions import audit
-from skyrelay_uploader.archive import AlreadyArriving, Kept
+from skyrelay_uploader.archive import Kept
 from skyrelay_uploader.due import SENDABLE, due_fetches, is_to_fetch
 from skyrelay_uploader.leases import LEASE, renewing
 from skyrelay_uploader.outcomes import LONGEST_DELAY, growing_delay
