@@ -7,7 +7,7 @@ board; so the file is read in pieces, as the socket takes them.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from io import BytesIO
@@ -19,6 +19,8 @@ from requests_toolbelt import MultipartEncoder
 from skyrelay.crowdsky.errors import StackUnreadable
 from skyrelay.crowdsky.stacks import StackUpload
 from skyrelay.fits_header import parse_header, promised_size, read_header_bytes, without_location
+
+Progress = Callable[[int, int | None], None]  # bytes so far, and of the whole where that is known
 
 
 class FilePart:
@@ -73,8 +75,9 @@ class StreamedForm:
         which less than all was handed out cannot have arrived whole.
     """
 
-    def __init__(self, encoder: MultipartEncoder) -> None:
+    def __init__(self, encoder: MultipartEncoder, on_progress: Progress | None = None) -> None:
         self._encoder = encoder
+        self._on_progress = on_progress
         self.len: int = encoder.len
         self.sent = 0
 
@@ -92,11 +95,13 @@ class StreamedForm:
         """Hand out up to ``size`` bytes."""
         piece: bytes = self._encoder.read(size)
         self.sent += len(piece)
+        if self._on_progress is not None:
+            self._on_progress(self.sent, self.len)
         return piece
 
 
 @contextmanager
-def stack_form(upload: StackUpload) -> Iterator[StreamedForm]:
+def stack_form(upload: StackUpload, on_progress: Progress | None = None) -> Iterator[StreamedForm]:
     """Open an upload's files and make the form of them.
 
     Raises
@@ -115,7 +120,7 @@ def stack_form(upload: StackUpload) -> Iterator[StreamedForm]:
             thumbnail = files.enter_context(_opened(upload.thumbnail))
             image = FilePart(thumbnail, _size(thumbnail))
             parts["thumbnail"] = (upload.thumbnail.name, image, _image_type(upload.thumbnail))
-        yield StreamedForm(MultipartEncoder(parts))
+        yield StreamedForm(MultipartEncoder(parts), on_progress)
 
 
 def _fields(upload: StackUpload) -> Iterator[tuple[str, str]]:

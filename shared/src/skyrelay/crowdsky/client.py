@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from requests.auth import HTTPBasicAuth
 
 from skyrelay.crowdsky.answers import Answer, Reader
-from skyrelay.crowdsky.body import StreamedForm, stack_form
+from skyrelay.crowdsky.body import Progress, StreamedForm, stack_form
 from skyrelay.crowdsky.errors import (
     AnswerLost,
     CredentialsRefused,
@@ -94,8 +94,13 @@ class CrowdSkyClient:
         answer = self._exchange("GET", "/api/my_stacks.php", params=params)
         return [ServerStack.from_row(row) for row in self._reader("CrowdSky's list").rows(answer)]
 
-    def upload_stack(self, upload: StackUpload) -> UploadReceipt:
+    def upload_stack(self, upload: StackUpload, on_progress: Progress | None = None) -> UploadReceipt:
         """Send a stack.
+
+        Parameters
+        ----------
+        on_progress
+            Called with the bytes that have been handed to the connection, and those of the whole.
 
         Raises
         ------
@@ -110,7 +115,7 @@ class CrowdSkyClient:
         skyrelay.fits_header.FitsError
             Its location shall be left out, but its header cannot be read. Nothing was sent.
         """
-        with stack_form(upload) as form:
+        with stack_form(upload, on_progress) as form:
             answer = self._exchange("POST", "/api/upload_stack.php", form=form)
         return self._reader(f"upload of {upload.file_name}", sending=True).receipt(answer)
 

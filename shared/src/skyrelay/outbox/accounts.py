@@ -193,8 +193,8 @@ def _hold(row: Destination, outcome: TryAgain, now: datetime) -> None:
         row.next_probe_at = now if row.next_probe_at is not None else None
         return
     held = row.next_probe_at
-    is_own_probe = held is None or held <= now + _PROBE  # its place is free again with this answer
-    row.next_probe_at = now + wait if is_own_probe else max(held, now + wait)
+    is_held_by_others = held is not None and held > now + _PROBE  # else it is the place of this very probe
+    row.next_probe_at = max(held, now + wait) if held is not None and is_held_by_others else now + wait
 
 
 def _resume(session: Session, row: Destination, now: datetime, actor: str, reason: str) -> None:

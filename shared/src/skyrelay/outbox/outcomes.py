@@ -84,21 +84,13 @@ def outcome_of(error: SkyrelayError, attempts: int, jitter: float) -> Outcome:
         A random number from 0 to 1, so that what failed together does not come back together.
     """
     match error:
-        case CredentialsRefused() | cloud.CredentialsRefused() | ConfigurationError():
-            return Pause(None)
-        case QuotaExceeded():
-            return Pause(QUOTA_PROBE)
-        case UploadRefused() | cloud.ItemRefused():
-            return GiveUp(server_said_so=True)
-        case cloud.CloudRefused():
-            return Pause(WRONG_PLACE_PROBE)
         case AmbiguousError():
             return TryAgain(growing_delay(attempts, jitter), ask_first=True, blame=Blame.UNSURE)
         case TransientError():
             after = wait_asked(error.retry_after, attempts, jitter)
             return TryAgain(after, blame=_blame(error), asked=error.retry_after)
         case _:
-            return GiveUp(server_said_so=False)
+            return _for_good(error)
 
 
 def growing_delay(
@@ -139,6 +131,20 @@ def next_look(waited: timedelta, confirm_s: float) -> timedelta:
 def has_waited_enough(since: datetime, now: datetime, confirm_after_h: float) -> bool:
     """Tell whether the server has had all the time that its queue is given to list a stack."""
     return now - since >= timedelta(hours=confirm_after_h)
+
+
+def _for_good(error: SkyrelayError) -> GiveUp | Pause:
+    match error:
+        case CredentialsRefused() | cloud.CredentialsRefused() | ConfigurationError():
+            return Pause(None)
+        case QuotaExceeded():
+            return Pause(QUOTA_PROBE)
+        case UploadRefused() | cloud.ItemRefused():
+            return GiveUp(server_said_so=True)
+        case cloud.CloudRefused():
+            return Pause(WRONG_PLACE_PROBE)
+        case _:
+            return GiveUp(server_said_so=False)
 
 
 def _blame(error: TransientError) -> Blame:

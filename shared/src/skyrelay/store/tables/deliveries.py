@@ -46,7 +46,9 @@ class Delivery(Base):
     sent_at: Mapped[datetime | None]  # when the last send began
     accepted_at: Mapped[datetime | None]
     confirmed_at: Mapped[datetime | None]
-    verified_at: Mapped[datetime | None]  # when the server's copy was last compared with ours, and was the same
+    verified_at: Mapped[
+        datetime | None
+    ]  # when the server's copy was last compared with ours, and was the same
     server_job: Mapped[str | None]
     server_chunk_key: Mapped[str | None]  # what the server said: the one that counts for the books
     server_id: Mapped[str | None]
