@@ -9,9 +9,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from skyrelay.outbox.outcomes import QUOTA_PROBE
 
 from skyrelay.domain.states import DeliveryState
+from skyrelay.outbox.outcomes import QUOTA_PROBE
 from skyrelay.store.tables import Delivery, Destination, Stack
 from skyrelay_simulators.crowdsky import Fault
 from skyrelay_uploader.delivering import deliver

@@ -6,10 +6,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from pydantic import SecretStr
-from skyrelay.outbox.outcomes import FIRST_DELAY, LONGEST_DELAY, Blame, GiveUp, Outcome, Pause, TryAgain
 
 from skyrelay.outbox import accounts
 from skyrelay.outbox.accounts import Account, Admission
+from skyrelay.outbox.outcomes import FIRST_DELAY, LONGEST_DELAY, Blame, GiveUp, Outcome, Pause, TryAgain
 from skyrelay.store.engine import Store
 from skyrelay.store.tables import Destination
 

@@ -7,21 +7,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from skyrelay.outbox.outcomes import (
-    FIRST_DELAY,
-    LONGEST_DELAY,
-    QUOTA_PROBE,
-    WRONG_PLACE_PROBE,
-    Blame,
-    GiveUp,
-    Outcome,
-    Pause,
-    TryAgain,
-    growing_delay,
-    has_waited_enough,
-    next_look,
-    outcome_of,
-)
 
 from skyrelay.cloud import errors as cloud
 from skyrelay.crowdsky.errors import (
@@ -37,6 +22,21 @@ from skyrelay.crowdsky.errors import (
 )
 from skyrelay.errors import ConfigurationError, PermanentError, SkyrelayError
 from skyrelay.fits_header import HeaderIncomplete, NotFits
+from skyrelay.outbox.outcomes import (
+    FIRST_DELAY,
+    LONGEST_DELAY,
+    QUOTA_PROBE,
+    WRONG_PLACE_PROBE,
+    Blame,
+    GiveUp,
+    Outcome,
+    Pause,
+    TryAgain,
+    growing_delay,
+    has_waited_enough,
+    next_look,
+    outcome_of,
+)
 
 NOW = datetime(2025, 3, 27, 3, tzinfo=UTC)
 
