@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from skyrelay.crowdsky.client import CrowdSkyClient
+from skyrelay.crowdsky.session import CrowdSkySession, new_session
 from skyrelay.crowdsky.stacks import StackUpload
 from skyrelay_simulators.crowdsky import SimulatedCrowdSky
 from support.fits_files import write_fits
@@ -51,3 +53,24 @@ def stack_upload(path: Path) -> StackUpload:
         date_obs_start=datetime(2025, 3, 27, 1, 20, 32, 955_368, tzinfo=UTC),
         date_obs_end=datetime(2025, 3, 27, 1, 26, 57, tzinfo=UTC),
     )
+
+
+@pytest.fixture
+def session(
+    server: SimulatedCrowdSky, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[CrowdSkySession]:
+    """Alice's session for the public functions, which remembers what it sent in a folder of its own."""
+    for name in [name for name in os.environ if name.startswith(("SKYRELAY_", "CROWDSKY_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("SKYRELAY_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("SKYRELAY_CROWDSKY__CONFIRM_S", "0.1")
+    with new_session() as fresh:
+        fresh.set_base_url(server.base_url)
+        fresh.set_credentials("alice", PASSWORD)
+        yield fresh
+
+
+@pytest.fixture
+def server_(server: SimulatedCrowdSky) -> SimulatedCrowdSky:
+    """The same server, for tests in which ``server`` is the module of that name."""
+    return server

@@ -22,6 +22,7 @@ from skyrelay.crowdsky.client import CrowdSkyClient
 from skyrelay.crowdsky.errors import (
     AnswerLost,
     CredentialsRefused,
+    FileTooLarge,
     QuotaExceeded,
     ServerBroken,
     ServerBusy,
@@ -76,8 +77,8 @@ def test_the_form_says_what_the_api_asks_for(
     assert entry.fields == {
         "n_frames_input": "32",
         "n_frames_aligned": "31",
-        "date_obs_start": "2025-03-27T01:20:32.955",
-        "date_obs_end": "2025-03-27T01:26:57.000",
+        "date_obs_start": "2025-03-27T01:20:32.955368",
+        "date_obs_end": "2025-03-27T01:26:57",
         "scrub_location": "1",
     }
     assert [(file.field, file.file_name) for file in entry.files] == [("file", upload.file_name)]
@@ -161,10 +162,10 @@ def test_what_cannot_be_read_cannot_be_called_clean(
 def test_fifty_megabytes_pass_through_a_few(server: SimulatedCrowdSky, tmp_path: Path) -> None:
     size = 50 * 1024 * 1024
     stack = write_fits(tmp_path / "big.fit", bytes(size), NAXIS1=5120, NAXIS2=5120)
-    program = Path(__file__).parent / "upload_and_measure.py"
+    program = Path(__file__).parent / "transfer_and_measure.py"
 
     measured = subprocess.run(
-        [sys.executable, program, server.base_url, stack],
+        [sys.executable, program, "upload", server.base_url, stack],
         env=os.environ | {"CROWDSKY_PASSWORD": PASSWORD},
         capture_output=True,
         text=True,
@@ -187,7 +188,7 @@ def test_fifty_megabytes_pass_through_a_few(server: SimulatedCrowdSky, tmp_path:
         (Fault(mode="status", status=422), UploadRefused),
         (Fault(mode="status", status=401), CredentialsRefused),
         (Fault(mode="status", status=403, body="<h1>Forbidden</h1>"), CredentialsRefused),
-        (Fault(mode="status", status=413, body="<h1>Request Entity Too Large</h1>"), QuotaExceeded),
+        (Fault(mode="status", status=413, body="<h1>Request Entity Too Large</h1>"), FileTooLarge),
         (Fault(mode="error-200", body={"error": "Storage quota exceeded."}), QuotaExceeded),
         (Fault(mode="status", status=500), ServerBroken),
         (Fault(mode="status", status=502, body="<title>Bad Gateway</title>"), ServerBroken),

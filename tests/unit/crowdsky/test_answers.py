@@ -12,6 +12,7 @@ from skyrelay.crowdsky.answers import MAX_RETRY_AFTER, Answer, Reader, retry_aft
 from skyrelay.crowdsky.errors import (
     AnswerLost,
     CredentialsRefused,
+    FileTooLarge,
     QuotaExceeded,
     ServerBroken,
     ServerBusy,
@@ -37,18 +38,22 @@ def answer(status: int = 200, body: object = b"", **headers: str) -> Answer:
 
 def error_of(reply: Answer, reader: Reader = UPLOAD) -> SkyrelayError:
     with pytest.raises(SkyrelayError) as caught:
-        reader.receipt(reply) if reader.sending else reader.rows(reply)
+        reader.accepted(reply) if reader.sending else reader.rows(reply)
     return caught.value
 
 
 def test_ok_gives_a_receipt() -> None:
     good = answer(200, {"ok": True, "job_id": "12", "chunk_key": "20250327.05_HP033810", "status": "queued"})
 
-    assert UPLOAD.receipt(good) == UploadReceipt(12, "20250327.05_HP033810", "queued")
+    assert UploadReceipt.from_answer(UPLOAD.accepted(good)) == UploadReceipt(
+        12, "20250327.05_HP033810", "queued"
+    )
 
 
 def test_ok_without_the_rest_is_still_ok() -> None:
-    assert UPLOAD.receipt(answer(200, {"ok": True})) == UploadReceipt(None, None, "")
+    assert UploadReceipt.from_answer(UPLOAD.accepted(answer(200, {"ok": True}))) == UploadReceipt(
+        None, None, ""
+    )
 
 
 @pytest.mark.parametrize(
@@ -60,7 +65,7 @@ def test_ok_without_the_rest_is_still_ok() -> None:
         (answer(422, PAGE), UploadRefused),
         (answer(200, {"error": "Invalid FITS file (bad header)."}), UploadRefused),
         (answer(200, {"ok": False, "message": "no"}), UploadRefused),
-        (answer(413, PAGE), QuotaExceeded),
+        (answer(413, PAGE), FileTooLarge),
         (answer(507, b""), QuotaExceeded),
         (answer(400, {"error": "File exceeds 50 MB limit."}), QuotaExceeded),
         (answer(403, {"error": "Storage quota exceeded."}), QuotaExceeded),

@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from skyrelay.crowdsky.matching import Finding, find_ours
 from skyrelay.crowdsky.stacks import ServerStack
 from skyrelay.domain.states import DeliveryState
 from skyrelay.errors import SkyrelayError
@@ -21,7 +22,6 @@ from skyrelay.store.tables.destinations import CROWDSKY
 from skyrelay.store.transitions import audit
 from skyrelay_uploader.delivering import identity_of
 from skyrelay_uploader.due import is_confirmation_due, is_unlisted
-from skyrelay_uploader.listed import Finding, find_ours
 from skyrelay_uploader.settling import book_found
 from skyrelay_uploader.workshop import ACTOR, Workshop
 

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from structlog.contextvars import bound_contextvars
 
 from skyrelay.crowdsky.client import CrowdSkyClient
+from skyrelay.crowdsky.matching import Finding, StackIdentity, find_ours
 from skyrelay.crowdsky.stacks import StackUpload
 from skyrelay.domain.states import DeliveryState
 from skyrelay.errors import SkyrelayError
@@ -30,7 +31,6 @@ from skyrelay.store.tables import Block, Delivery, Stack, Telescope
 from skyrelay.store.tables.destinations import CROWDSKY
 from skyrelay.store.transitions import StaleState, move_delivery
 from skyrelay_uploader.due import due_deliveries, is_to_deliver, uploads_under_way
-from skyrelay_uploader.listed import Finding, StackIdentity, find_ours
 from skyrelay_uploader.settling import book_acceptance, book_failure, book_found, book_wait, give_up_unsure
 from skyrelay_uploader.workshop import ACTOR, UPLOADS_AT_ONCE, Workshop
 

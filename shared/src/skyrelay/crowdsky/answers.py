@@ -21,12 +21,13 @@ from urllib.parse import urlsplit
 from skyrelay.crowdsky.errors import (
     AnswerLost,
     CredentialsRefused,
+    CrowdSkyError,
+    FileTooLarge,
     QuotaExceeded,
     ServerBroken,
     ServerBusy,
     UploadRefused,
 )
-from skyrelay.crowdsky.stacks import UploadReceipt, text, whole_number
 
 MAX_WORDS = 300  # characters of the server's words that we repeat
 MAX_RETRY_AFTER = timedelta(hours=6)  # a night must not be lost to a wrong Retry-After
@@ -79,15 +80,18 @@ class Reader:
         What was asked, for messages: ``CrowdSky's list of stacks``.
     sending
         Whether a file was sent with it: then a refusal is about that file.
+    missing
+        What it means when the server itself, not a web page in its place, says 404; `None`: nothing.
     secrets
         What must never be repeated, should the server say it.
     """
 
     asked: str
     sending: bool = False
+    missing: type[CrowdSkyError] | None = None
     secrets: Sequence[str] = field(default=(), repr=False)
 
-    def rows(self, answer: Answer) -> list[Mapping[str, object]]:
+    def rows(self, answer: Answer) -> list[dict[str, object]]:
         """Give the rows of a list.
 
         Raises
@@ -100,8 +104,8 @@ class Reader:
             raise ServerBroken(f"{self.asked}: the answer is no list of objects")
         return document
 
-    def receipt(self, answer: Answer) -> UploadReceipt:
-        """Give the receipt of an upload.
+    def accepted(self, answer: Answer) -> dict[str, object]:
+        """Give the answer to something that was sent, if it says ``ok``.
 
         Raises
         ------
@@ -113,11 +117,21 @@ class Reader:
             raise ServerBroken(f"{self.asked}: the answer says neither ok nor error", may_be_kept=True)
         if not document["ok"]:
             self._refuse(self._clean(document.get("message") or "no reason given"))
-        return UploadReceipt(
-            job_id=whole_number(document.get("job_id")),
-            chunk_key=text(document.get("chunk_key")),
-            status=text(document.get("status")) or "",
-        )
+        return document
+
+    def token(self, answer: Answer) -> str:
+        """Give the token of a session.
+
+        Raises
+        ------
+        CredentialsRefused, ServerBusy, ServerBroken
+            If there is none in the answer.
+        """
+        document = self.document(answer)
+        token = document.get("session_token") if isinstance(document, dict) else None
+        if not isinstance(token, str) or not token:
+            raise ServerBroken(f"{self.asked}: the answer has no session_token")
+        return token
 
     def document(self, answer: Answer) -> object:
         """Give an answer's JSON.
@@ -146,12 +160,16 @@ class Reader:
             raise QuotaExceeded(said) if _QUOTA.search(words) else CredentialsRefused(said)
         if answer.status in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}:
             raise ServerBusy(said, retry_after=retry_after(answer.headers))
+        if self.missing and answer.status == HTTPStatus.NOT_FOUND and isinstance(_json(answer.body), dict):
+            raise self.missing(said)
         if self.sending:
             self._fail_to_send(answer, words, said)
         raise ServerBroken(said, retry_after=retry_after(answer.headers))
 
     def _fail_to_send(self, answer: Answer, words: str, said: str) -> NoReturn:
-        if answer.status in {HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.INSUFFICIENT_STORAGE}:
+        if answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            raise FileTooLarge(said)
+        if answer.status == HTTPStatus.INSUFFICIENT_STORAGE:
             raise QuotaExceeded(said)
         if answer.status in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY}:
             raise QuotaExceeded(said) if _QUOTA.search(words) else UploadRefused(said)
@@ -186,7 +204,7 @@ class Reader:
         words = said if isinstance(said, str) else json.dumps(said)
         for secret in filter(None, self.secrets):
             words = words.replace(secret, _FORGOTTEN)
-        words = " ".join(_printable(html.unescape(words[:_LOOKED_AT])).split())
+        words = " ".join(printable(html.unescape(words[:_LOOKED_AT])).split())
         return words if len(words) <= MAX_WORDS else words[: MAX_WORDS - 1] + "…"
 
 
@@ -223,12 +241,13 @@ def _redirection(answer: Answer) -> str:
     except ValueError:
         elsewhere = "a place that is no address"
     return (
-        f"status {answer.status} sends us on to {_printable(elsewhere)[:MAX_WORDS]}; the login is not taken "
+        f"status {answer.status} sends us on to {printable(elsewhere)[:MAX_WORDS]}; the login is not taken "
         "there. Is crowdsky.base_url right?"
     )
 
 
-def _printable(words: str) -> str:
+def printable(words: str) -> str:
+    """Blank what moves a terminal's cursor, or cannot be seen."""
     return "".join(character if character.isprintable() else " " for character in words)
 
 

@@ -7,7 +7,7 @@ board; so the file is read in pieces, as the socket takes them.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from io import BytesIO
@@ -17,7 +17,7 @@ from typing import BinaryIO
 from requests_toolbelt import MultipartEncoder
 
 from skyrelay.crowdsky.errors import StackUnreadable
-from skyrelay.crowdsky.stacks import StackUpload
+from skyrelay.crowdsky.stacks import RawFrameUpload, StackUpload
 from skyrelay.fits_header import parse_header, promised_size, read_header_bytes, without_location
 
 Progress = Callable[[int, int | None], None]  # bytes so far, and of the whole where that is known
@@ -66,6 +66,13 @@ class FilePart:
 class StreamedForm:
     """A multipart form that counts what it has handed out.
 
+    Parameters
+    ----------
+    parts
+        Texts, and files as ``requests_toolbelt`` takes them.
+    on_progress
+        Called with each piece.
+
     Attributes
     ----------
     len
@@ -75,10 +82,10 @@ class StreamedForm:
         which less than all was handed out cannot have arrived whole.
     """
 
-    def __init__(self, encoder: MultipartEncoder, on_progress: Progress | None = None) -> None:
-        self._encoder = encoder
+    def __init__(self, parts: Mapping[str, object], on_progress: Progress | None = None) -> None:
+        self._encoder = MultipartEncoder(dict(parts))
         self._on_progress = on_progress
-        self.len: int = encoder.len
+        self.len: int = self._encoder.len
         self.sent = 0
 
     @property
@@ -114,13 +121,25 @@ def stack_form(upload: StackUpload, on_progress: Progress | None = None) -> Iter
     with ExitStack() as files:
         parts: dict[str, object] = dict(_fields(upload))
         stack = files.enter_context(_opened(upload.path))
-        part = _without_location(stack) if upload.scrub_location else FilePart(stack, _size(stack))
-        parts["file"] = (upload.file_name, part, "application/fits")
+        parts["file"] = _fits_part(upload.file_name, stack, scrub_location=upload.scrub_location)
         if upload.thumbnail is not None:
             thumbnail = files.enter_context(_opened(upload.thumbnail))
             image = FilePart(thumbnail, _size(thumbnail))
             parts["thumbnail"] = (upload.thumbnail.name, image, _image_type(upload.thumbnail))
-        yield StreamedForm(MultipartEncoder(parts), on_progress)
+        yield StreamedForm(parts, on_progress)
+
+
+@contextmanager
+def raw_frame_form(frame: RawFrameUpload, on_progress: Progress | None = None) -> Iterator[StreamedForm]:
+    """Open a raw frame and make the form of it. Raises as `stack_form` does."""
+    with _opened(frame.path) as file:
+        part = _fits_part(frame.path.name, file, scrub_location=frame.scrub_location)
+        yield StreamedForm({"session_token": frame.session_token, "file": part}, on_progress)
+
+
+def _fits_part(name: str, file: BinaryIO, *, scrub_location: bool) -> tuple[str, FilePart, str]:
+    part = _without_location(file) if scrub_location else FilePart(file, _size(file))
+    return name, part, "application/fits"
 
 
 def _fields(upload: StackUpload) -> Iterator[tuple[str, str]]:
@@ -141,7 +160,7 @@ def _stamp(moment: datetime) -> str:
 
     The server keeps it in a DATETIME column, which refuses a trailing ``Z``.
     """
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds")
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat()
 
 
 @contextmanager

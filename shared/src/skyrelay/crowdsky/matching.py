@@ -7,6 +7,8 @@ a field that is null means that it cannot be known, not that it differs.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from skyrelay.crowdsky.stacks import ServerStack
@@ -14,6 +16,102 @@ from skyrelay.crowdsky.stacks import ServerStack
 TOLERANCE = timedelta(seconds=2)  # the server keeps whole seconds, cut or rounded
 # What a Seestar's serial looks like (1d3fe189); "Seestar S50" says nothing about which one it is.
 _SERIAL = re.compile(r"[0-9a-f]{6,}")
+_SAME_EXPTIME_S = 0.5  # half of the shortest exposure there is: one frame more is another stack
+
+
+@dataclass(frozen=True, slots=True)
+class StackIdentity:
+    """What tells one of our stacks from all others.
+
+    Attributes
+    ----------
+    telescope_serial, filter_name
+        Empty if not known.
+    first_start_at, last_end_at
+        True UTC times of the first and the last frame's DATE-OBS, as they were told to the server; `None`
+        if not known (a stack's own header has only the first).
+    chunk_keys
+        The keys that it is known under: ours, and the server's if it gave one.
+    total_exptime_s
+        Seconds, as its header says; `None` if not known.
+    """
+
+    telescope_serial: str
+    filter_name: str
+    first_start_at: datetime | None
+    last_end_at: datetime | None
+    chunk_keys: frozenset[str]
+    total_exptime_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What the server's list says of a stack.
+
+    Attributes
+    ----------
+    row
+        Its row; `None` when no row is surely it.
+    may_be
+        A row that says too little to tell that it is another's, the one that agrees best; `None` when
+        there is none.
+    """
+
+    row: ServerStack | None = None
+    may_be: ServerStack | None = None
+
+    @property
+    def may_be_there(self) -> bool:
+        """Whether a row says too little to tell that it is another's."""
+        return self.may_be is not None
+
+
+def find_ours(rows: Iterable[ServerStack], identity: StackIdentity) -> Finding:
+    """Look for a stack in the server's list."""
+    may_be = None
+    for row in rows:
+        verdict = is_ours(
+            row,
+            telescope_serial=identity.telescope_serial,
+            filter_name=identity.filter_name,
+            date_obs_start=identity.first_start_at,
+            date_obs_end=identity.last_end_at,
+        )
+        if verdict:
+            return Finding(row)
+        if (
+            verdict is None
+            and _may_be(row, identity)
+            and (may_be is None or agrees_but_for_end(row, identity))
+        ):
+            may_be = row
+    return Finding(None, may_be)
+
+
+def agrees_but_for_end(row: ServerStack, identity: StackIdentity) -> bool:
+    """Tell whether telescope, filter, start and total exposure all agree, whatever is known of the end.
+
+    A telescope exposes one frame at a time: of one telescope and filter no two stacks begin with the same
+    frame unless the one is a part of the other, and then their total exposures differ.
+    """
+    ours, theirs = identity.total_exptime_s, row.total_exptime_s
+    return (
+        _same_telescope(row.telescope_id, identity.telescope_serial) is True
+        and _same_filter(row.filter_name, identity.filter_name) is True
+        and _same_time(row.date_obs_start, identity.first_start_at) is True
+        and ours is not None
+        and theirs is not None
+        and abs(ours - theirs) <= _SAME_EXPTIME_S
+    )
+
+
+def _may_be(row: ServerStack, identity: StackIdentity) -> bool:
+    """Tell whether a row of which nothing disagrees is near enough to be asked about."""
+    ours, theirs = identity.total_exptime_s, row.total_exptime_s
+    if ours is not None and theirs is not None and abs(ours - theirs) > _SAME_EXPTIME_S:
+        return False
+    is_same_start = bool(_same_time(row.date_obs_start, identity.first_start_at))
+    return is_same_start or row.chunk_key is None or row.chunk_key in identity.chunk_keys
 
 
 def is_ours(
@@ -21,8 +119,8 @@ def is_ours(
     *,
     telescope_serial: str,
     filter_name: str,
-    date_obs_start: datetime,
-    date_obs_end: datetime,
+    date_obs_start: datetime | None,
+    date_obs_end: datetime | None,
 ) -> bool | None:
     """Tell whether a stack on the server is the one made of our frames.
 
@@ -35,7 +133,7 @@ def is_ours(
     filter_name
         Of the frames; empty if not known.
     date_obs_start, date_obs_end
-        Aware times of the first and the last frame's DATE-OBS.
+        Aware times of the first and the last frame's DATE-OBS; `None` if not known.
 
     Returns
     -------
@@ -74,5 +172,5 @@ def _same_filter(theirs: str | None, ours: str) -> bool | None:
     return theirs.strip().casefold() == ours.strip().casefold()
 
 
-def _same_time(theirs: datetime | None, ours: datetime) -> bool | None:
-    return None if theirs is None else abs(theirs - ours) <= TOLERANCE
+def _same_time(theirs: datetime | None, ours: datetime | None) -> bool | None:
+    return None if theirs is None or ours is None else abs(theirs - ours) <= TOLERANCE

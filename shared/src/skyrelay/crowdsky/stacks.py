@@ -116,6 +116,25 @@ class StackUpload:
 
 
 @dataclass(frozen=True, slots=True)
+class RawFrameUpload:
+    """A raw frame to be sent.
+
+    Attributes
+    ----------
+    session_token
+        Of the session that it goes into.
+    path
+        The FITS file.
+    scrub_location
+        Blank the site's coordinates before the file leaves.
+    """
+
+    session_token: str
+    path: Path
+    scrub_location: bool
+
+
+@dataclass(frozen=True, slots=True)
 class UploadReceipt:
     """The server's word that it has taken a file in; it is kept only once the server lists it.
 
@@ -132,6 +151,15 @@ class UploadReceipt:
     job_id: int | None
     chunk_key: str | None
     status: str
+
+    @classmethod
+    def from_answer(cls, answer: Mapping[str, object]) -> UploadReceipt:
+        """Read the server's answer to an upload."""
+        return cls(
+            job_id=whole_number(answer.get("job_id")),
+            chunk_key=text(answer.get("chunk_key")),
+            status=text(answer.get("status")) or "",
+        )
 
 
 def text(value: object) -> str | None:

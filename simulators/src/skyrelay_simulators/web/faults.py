@@ -31,6 +31,9 @@ class Fault(BaseModel):
         ``drop-after-store``: do it, then close the connection without an answer.
         ``reset``: reset the connection after ``after_bytes`` of the body, nothing done.
         ``delay``: do it, and answer ``seconds`` later.
+        ``cut-answer``: do it, and close the connection after ``after_bytes`` of the answer's body.
+        ``no-ranges``: do it as a server that knows no Range header.
+        ``headers``: do it, with ``headers`` in the place of the answer's own.
     times
         How many requests it is for; for ever when left out.
     body
@@ -40,12 +43,22 @@ class Fault(BaseModel):
     headers
         More headers of the answer.
     after_bytes
-        For ``reset``: bytes of the body to read first; -1 for all of it.
+        For ``reset``: bytes of the body to read first; -1 for all of it. For ``cut-answer``: bytes sent.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    mode: Literal["status", "error-200", "html-200", "drop-after-store", "reset", "delay"]
+    mode: Literal[
+        "status",
+        "error-200",
+        "html-200",
+        "drop-after-store",
+        "reset",
+        "delay",
+        "cut-answer",
+        "no-ranges",
+        "headers",
+    ]
     times: int | None = Field(default=None, ge=1)
     status: int = Field(default=503, ge=200, le=599)
     body: str | dict[str, object] | None = None

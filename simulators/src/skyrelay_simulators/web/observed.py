@@ -17,6 +17,7 @@ from skyrelay_simulators.web.journal import Draft, Journal
 TRANSPORT = "skyrelay.transport"  # where a request's scope carries its connection
 CONTROLS = "/_sim/"
 _DRAFT = "skyrelay.draft"  # where a request's scope carries its journal entry
+_OTHERWISE_SERVED = frozenset({"delay", "cut-answer", "no-ranges", "headers"})  # the application serves it
 _AT_ONCE = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 s, so that closing resets
 
 
@@ -60,8 +61,10 @@ class Observed:
             exchange.write_down()
 
     async def _serve(self, exchange: Exchange, fault: Fault | None) -> None:
-        if fault is None or fault.mode == "delay":
-            exchange.delay_s = fault.seconds if fault else 0.0
+        if fault is None:
+            await exchange.run(self._app)
+        elif fault.mode in _OTHERWISE_SERVED:
+            exchange.change(fault)
             await exchange.run(self._app)
         elif fault.answers:
             await exchange.answer(*fault.answer())
@@ -82,7 +85,21 @@ class Exchange:
         self._journal = journal
         self._has_whole_body = False
         self._is_written_down = False
-        self.delay_s = 0.0
+        self._delay_s = 0.0
+        self._other_headers: dict[str, str] = {}
+        self._left_to_send: int | None = None
+
+    def change(self, fault: Fault) -> None:
+        """Have it served with a delay, without ranges, with other headers, or not to its end."""
+        if fault.mode == "delay":
+            self._delay_s = fault.seconds
+        elif fault.mode == "headers":
+            self._other_headers = {name.lower(): value for name, value in fault.headers.items()}
+        elif fault.mode == "cut-answer":
+            self._left_to_send = fault.after_bytes
+        else:
+            asked = [(name, value) for name, value in self._scope["headers"] if name != b"range"]
+            self._scope["headers"] = asked
 
     async def run(self, app: ASGIApp) -> None:
         """Let the application serve it."""
@@ -132,10 +149,29 @@ class Exchange:
             while not self._has_whole_body:
                 await self._receive()
             self._draft.status = message["status"]
-            await asyncio.sleep(self.delay_s)
+            self._replace_headers(message)
+            await asyncio.sleep(self._delay_s)
+        elif self._left_to_send is not None:
+            await self._send_some(message, self._left_to_send)
+            return
         elif not message.get("more_body", False):
             self.write_down()
         await self._send_to_client(message)
+
+    def _replace_headers(self, start: Message) -> None:
+        own = [(name, value) for name, value in start["headers"] if name.decode() not in self._other_headers]
+        others = self._other_headers.items()
+        start["headers"] = own + [(name.encode(), value.encode("latin-1")) for name, value in others]
+
+    async def _send_some(self, message: Message, left: int) -> None:
+        """Send a part of the body, and hang up once the bytes are used up."""
+        body = message.get("body", b"")
+        self._left_to_send = max(left - len(body), 0)
+        await self._send_to_client({**message, "body": body[:left], "more_body": True})
+        if len(body) >= left:
+            self.write_down()
+            await self._hang_up(reset=False)
+            raise ClientDisconnect
 
     async def _hang_up(self, *, reset: bool) -> None:
         transport: asyncio.Transport = self._scope[TRANSPORT]

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from skyrelay.crowdsky.matching import Finding, StackIdentity, find_ours
 from skyrelay.crowdsky.stacks import ServerStack
-from skyrelay_uploader.listed import Finding, StackIdentity, find_ours
 
 START = datetime(2025, 3, 27, 1, 20, 32, 955_368, tzinfo=UTC)
 END = datetime(2025, 3, 27, 1, 27, 7, tzinfo=UTC)
@@ -30,20 +30,21 @@ def test_ours_is_found_among_others_of_the_same_key() -> None:
 
 
 def test_an_equal_key_proves_nothing() -> None:
-    assert find_ours([NEIGHBOUR], OURS) == Finding(None, may_be_there=False)
+    assert find_ours([NEIGHBOUR], OURS) == Finding()
 
 
 def test_an_empty_list_holds_nothing() -> None:
-    assert find_ours([], OURS) == Finding(None, may_be_there=False)
+    assert find_ours([], OURS) == Finding()
 
 
 @pytest.mark.parametrize("key", [KEY, None])
 def test_a_row_that_says_too_little_may_be_ours(key: str | None) -> None:
-    assert find_ours([ServerStack(id=9, chunk_key=key)], OURS) == Finding(None, may_be_there=True)
+    row = ServerStack(id=9, chunk_key=key)
+    assert find_ours([row], OURS) == Finding(None, may_be=row)
 
 
 def test_a_row_that_says_too_little_of_another_chunk_is_not_ours() -> None:
-    assert find_ours([ServerStack(id=9, chunk_key="20240101.00_HP000001")], OURS) == Finding(None)
+    assert find_ours([ServerStack(id=9, chunk_key="20240101.00_HP000001")], OURS) == Finding()
 
 
 def test_a_row_that_is_surely_ours_outweighs_one_that_may_be() -> None:
@@ -52,4 +53,22 @@ def test_a_row_that_is_surely_ours_outweighs_one_that_may_be() -> None:
 
 def test_another_end_is_another_stack() -> None:
     longer = replace(ROW, date_obs_end=END + timedelta(seconds=10))
-    assert find_ours([longer], OURS) == Finding(None)
+    assert find_ours([longer], OURS) == Finding()
+
+
+OF_A_FILE = replace(OURS, last_end_at=None, total_exptime_s=320.0)
+
+
+@pytest.mark.parametrize("end", [END, None])
+@pytest.mark.parametrize("key", [KEY, "20250327.04_HP033810"])
+def test_a_file_alone_does_not_tell_its_end_so_it_may_be_there(end: datetime | None, key: str) -> None:
+    row = replace(ROW, date_obs_end=end, chunk_key=key, total_exptime_s=320.0)
+    assert find_ours([row], OF_A_FILE) == Finding(None, may_be=row)
+
+
+def test_another_total_exposure_makes_it_another_stack() -> None:
+    assert find_ours([replace(ROW, total_exptime_s=310.0)], OF_A_FILE) == Finding()
+
+
+def test_a_file_of_another_filter_or_telescope_is_not_there_whatever_its_key() -> None:
+    assert find_ours([NEIGHBOUR, replace(ROW, telescope_id="S50_99999999")], OF_A_FILE) == Finding()

@@ -1,0 +1,282 @@
+"""Upload all stacks of a place, each once.
+
+A stack is there already when the server lists one of the same telescope, filter, start and end. A file
+alone does not tell its end; then the total exposure stands in for it. What the server says too little
+about to tell is not sent: it may be there. What was sent before is remembered, since the server lists it
+late. And without the server's list nothing is sent at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from skyrelay.crowdsky.body import Progress
+from skyrelay.crowdsky.client import CrowdSkyClient
+from skyrelay.crowdsky.errors import (
+    CredentialsRefused,
+    CrowdSkyError,
+    FileTooLarge,
+    QuotaExceeded,
+    ServerBroken,
+    ServerBusy,
+    Unreachable,
+)
+from skyrelay.crowdsky.matching import Finding, agrees_but_for_end, find_ours
+from skyrelay.crowdsky.patience import Patience
+from skyrelay.crowdsky.sent_ledger import Sent, SentLedger
+from skyrelay.crowdsky.stack_facts import StackFacts
+from skyrelay.crowdsky.stack_sources import Candidate, StackSource
+from skyrelay.crowdsky.stacks import ServerStack, StackUpload
+from skyrelay.errors import AmbiguousError, SkyrelayError
+from skyrelay.service import utc_now
+
+_MOST_HELD_UP = 3  # stacks in a row for which the server was not to be had: then it is not for the others
+_HOLDING_UP = (Unreachable, ServerBroken, ServerBusy)
+
+
+class Outcome(StrEnum):
+    """What became of a stack, or would become."""
+
+    TO_SEND = "to send"
+    UPLOADED = "uploaded"
+    THERE = "there already"
+    ACCEPTED = "accepted before"
+    UNSURE = "may be there"
+    FAILED = "failed"
+
+
+SKIPPED = frozenset({Outcome.THERE, Outcome.ACCEPTED, Outcome.UNSURE})
+NOT_DONE = frozenset({Outcome.UNSURE, Outcome.FAILED})
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A stack and what became of it.
+
+    Attributes
+    ----------
+    reason
+        Why, in words for a person.
+    chunk_key
+        As the server gave it, if it did.
+    """
+
+    candidate: Candidate
+    outcome: Outcome
+    reason: str = ""
+    chunk_key: str | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """Its size; 0 if not known."""
+        return self.candidate.facts.size_bytes if self.candidate.facts else 0
+
+
+@dataclass(frozen=True, slots=True)
+class UploadReport:
+    """What became of all stacks of a place."""
+
+    folders_scanned: int
+    entries: Sequence[Entry]
+
+    @property
+    def complete(self) -> bool:
+        """Whether the server has, or surely has taken in, all of them."""
+        return not any(entry.outcome in NOT_DONE for entry in self.entries)
+
+    def of(self, *outcomes: Outcome) -> list[Entry]:
+        """Give those of some outcomes."""
+        return [entry for entry in self.entries if entry.outcome in outcomes]
+
+    def summary(self) -> dict[str, int | list[str]]:
+        """Give the documented shape: counts and file names."""
+        uploaded, skipped, failed = (
+            [entry.candidate.name for entry in self.of(*outcomes)]
+            for outcomes in ((Outcome.UPLOADED,), SKIPPED, (Outcome.FAILED,))
+        )
+        return {
+            "folders_scanned": self.folders_scanned,
+            "files_uploaded": len(uploaded),
+            "files_skipped": len(skipped),
+            "files_failed": len(failed),
+            "uploaded": uploaded,
+            "skipped": skipped,
+            "failed": failed,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BulkUpload:
+    """Uploads what a place has.
+
+    Attributes
+    ----------
+    client, ledger
+        The account, and the memory of what was sent to it.
+    scrub_location
+        Whether the site's coordinates are removed first.
+    skip_existing
+        `False` sends everything, whatever the server has.
+    look_again
+        How long to wait for a stack to be listed whose answer was lost.
+    listed_by
+        How long after it was sent a stack may be missing in the server's list.
+    patience, clock
+        For tests of the waiting.
+    bar
+        Gives, for a name, what shows its progress.
+    """
+
+    client: CrowdSkyClient
+    ledger: SentLedger
+    scrub_location: bool
+    skip_existing: bool = True
+    look_again: timedelta
+    listed_by: timedelta
+    patience: Patience = field(default_factory=Patience)
+    clock: Callable[[], datetime] = utc_now
+    bar: Callable[[str], Progress | None] = lambda _: None
+
+    def plan(self, source: StackSource) -> UploadReport:
+        """Say what would be sent.
+
+        Raises
+        ------
+        CrowdSkyError
+            If the server's list cannot be had.
+        SkyrelayError, OSError
+            If the place cannot be looked into.
+        """
+        candidates = source.find()
+        rows = self._list() if any(candidate.facts for candidate in candidates) else []
+        entries = [self._decide(candidate, rows) for candidate in candidates]
+        return UploadReport(source.folders_scanned, entries)
+
+    def carry_out(self, source: StackSource, plan: UploadReport) -> UploadReport:
+        """Send what is to be sent; one that fails does not stop the others."""
+        entries: list[Entry] = []
+        halt, held_up = "", 0
+        for entry in plan.entries:
+            done = entry
+            if entry.outcome is Outcome.TO_SEND and not halt:
+                done, error = self._try(source, entry.candidate)
+                held_up = held_up + 1 if isinstance(error, _HOLDING_UP) else 0
+                halt = _halts(error, held_up)
+            elif entry.outcome is Outcome.TO_SEND:
+                done = Entry(entry.candidate, Outcome.FAILED, f"not sent: {halt}")
+            entries.append(done)
+        return UploadReport(plan.folders_scanned, entries)
+
+    def _list(self) -> list[ServerStack]:
+        return self.patience.call(self.client.list_stacks)
+
+    def _decide(self, candidate: Candidate, rows: Sequence[ServerStack]) -> Entry:
+        facts = candidate.facts
+        if facts is None:
+            return Entry(candidate, Outcome.FAILED, candidate.problem)
+        if candidate.same_as:
+            return Entry(candidate, Outcome.THERE, f"it is the same file as {candidate.same_as}")
+        if self.skip_existing and (known := self._known(candidate, facts, rows)) is not None:
+            return known
+        return Entry(candidate, Outcome.TO_SEND)
+
+    def _known(self, candidate: Candidate, facts: StackFacts, rows: Sequence[ServerStack]) -> Entry | None:
+        """Tell what is known of a stack that the server has or may have; `None` for one it has not."""
+        finding = find_ours(rows, facts.identity)
+        listed = _listed(finding, facts)
+        if listed is not None:
+            reason = f"the server has it as stack {listed.id}"
+            return Entry(candidate, Outcome.THERE, reason, listed.chunk_key)
+        sent = self.ledger.find(facts.fingerprint)
+        if sent is not None and (before := self._sent_before(candidate, sent)) is not None:
+            return before
+        if finding.may_be is not None:
+            reason = f"the server says too little about stack {finding.may_be.id} to tell that it is another"
+            return Entry(candidate, Outcome.UNSURE, reason, finding.may_be.chunk_key)
+        return None
+
+    def _sent_before(self, candidate: Candidate, sent: Sent) -> Entry | None:
+        """Judge a stack that was sent and is not listed; `None` when it is to be sent again."""
+        is_late = self.clock() - sent.at > self.listed_by
+        when = f"{sent.at:%Y-%m-%d %H:%M} UTC"
+        if sent.accepted and is_late:
+            reason = f"the server took it on {when} and does not list it: look for it on its web page"
+            return Entry(candidate, Outcome.FAILED, reason)
+        if sent.accepted:
+            return Entry(candidate, Outcome.ACCEPTED, f"the server took it on {when}; it is listed later")
+        if is_late:
+            return None
+        reason = (
+            f"its answer was lost on {when}: it is sent again if it is not listed within {self.listed_by}"
+        )
+        return Entry(candidate, Outcome.UNSURE, reason)
+
+    def _try(self, source: StackSource, candidate: Candidate) -> tuple[Entry, SkyrelayError | None]:
+        try:
+            return self._send(source, candidate), None
+        except SkyrelayError as error:
+            return Entry(candidate, Outcome.FAILED, str(error)), error
+
+    def _send(self, source: StackSource, candidate: Candidate) -> Entry:
+        facts = candidate.facts
+        if facts is None:
+            raise ValueError(f"{candidate.name} cannot be sent")
+        upload = self._upload(source, candidate, facts)
+        self.ledger.begin(facts.fingerprint, self.clock())
+        try:
+            receipt = self.patience.call(lambda: self.client.upload_stack(upload, self.bar(candidate.name)))
+        except AmbiguousError as error:
+            return self._look_for(candidate, facts, str(error))
+        except SkyrelayError as error:
+            if isinstance(error, ServerBroken) and error.may_be_kept and self._is_listed(facts):
+                return self._found(candidate, facts, str(error))
+            self.ledger.forget(facts.fingerprint)
+            raise
+        self.ledger.accept(facts.fingerprint, self.clock())
+        return Entry(candidate, Outcome.UPLOADED, receipt.status, receipt.chunk_key)
+
+    def _upload(self, source: StackSource, candidate: Candidate, facts: StackFacts) -> StackUpload:
+        return StackUpload(
+            source.fetch(candidate),
+            candidate.name,
+            n_frames_aligned=facts.frames,
+            date_obs_start=facts.identity.first_start_at,
+            date_obs_end=facts.identity.last_end_at,
+            scrub_location=self.scrub_location,
+        )
+
+    def _look_for(self, candidate: Candidate, facts: StackFacts, said: str) -> Entry:
+        """Look for a stack whose answer was lost, wait, look again, and say how it stands."""
+        try:
+            for wait in (timedelta(), self.look_again):
+                self.patience.pause(wait.total_seconds())
+                if self._is_listed(facts):
+                    return self._found(candidate, facts, said)
+        except CrowdSkyError as error:
+            said = f"{said}; then: {error}"
+        reason = f"{said}; it is not listed so far, and may be there all the same: look again later"
+        return Entry(candidate, Outcome.FAILED, reason)
+
+    def _is_listed(self, facts: StackFacts) -> bool:
+        """Tell whether the server lists what was just sent, and did not list it before."""
+        return self.skip_existing and _listed(find_ours(self._list(), facts.identity), facts) is not None
+
+    def _found(self, candidate: Candidate, facts: StackFacts, said: str) -> Entry:
+        self.ledger.accept(facts.fingerprint, self.clock())
+        return Entry(candidate, Outcome.UPLOADED, f"{said}; the server lists it")
+
+
+def _listed(finding: Finding, facts: StackFacts) -> ServerStack | None:
+    """Give the row that is a stack's, or agrees with it in all that can be known of a file."""
+    if finding.row is None and finding.may_be and agrees_but_for_end(finding.may_be, facts.identity):
+        return finding.may_be
+    return finding.row
+
+
+def _halts(error: SkyrelayError | None, held_up: int) -> str:
+    """Say why the stacks after this one would fare like it; empty if they may not."""
+    of_account = isinstance(error, CredentialsRefused | QuotaExceeded) and not isinstance(error, FileTooLarge)
+    return str(error) if of_account or held_up >= _MOST_HELD_UP else ""

@@ -1,0 +1,107 @@
+"""Upload runs over one place or several telescopes, as the public functions and the commands start them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+
+from skyrelay.arrivals import safe_component
+from skyrelay.crowdsky.bulk_upload import BulkUpload, Entry, Outcome, UploadReport
+from skyrelay.crowdsky.errors import CrowdSkyError
+from skyrelay.crowdsky.progress import TransferBars
+from skyrelay.crowdsky.sent_ledger import SentLedger
+from skyrelay.crowdsky.session import client_of
+from skyrelay.crowdsky.stack_sources import ALL, Candidate, StackSource, TelescopeStacks
+from skyrelay.errors import SkyrelayError
+from skyrelay.seestar.telescope import Telescope
+from skyrelay.settings import Settings
+
+Reports = Mapping[str, UploadReport]
+_MOST_AT_ONCE = 8  # telescopes of a home
+
+
+def bulk_upload(
+    settings: Settings, bars: TransferBars, *, scrub_location: bool, skip_existing: bool
+) -> BulkUpload:
+    """Wire an upload as it is configured.
+
+    Raises
+    ------
+    ConfigurationError
+        If CrowdSky's address or the user name cannot be used.
+    """
+    crowdsky = settings.crowdsky
+    return BulkUpload(
+        client=client_of(crowdsky),
+        ledger=SentLedger(settings.data_dir, crowdsky.base_url, crowdsky.username),
+        scrub_location=scrub_location,
+        skip_existing=skip_existing,
+        look_again=timedelta(seconds=crowdsky.confirm_s),
+        listed_by=timedelta(hours=crowdsky.confirm_after_h),
+        bar=bars.bar,
+    )
+
+
+def telescope_sources(
+    telescopes: Mapping[str, Telescope], target: str | Iterable[str] | None, dest: Path
+) -> dict[str, StackSource]:
+    """Name the places to look into on telescopes: of several, each has a folder of its own in ``dest``."""
+    is_all = target is None or (isinstance(target, str) and target.casefold() == ALL)
+    targets = None if is_all or target is None else [target] if isinstance(target, str) else list(target)
+    return {
+        name: TelescopeStacks(
+            telescope, targets, dest if len(telescopes) == 1 else dest / safe_component(name)
+        )
+        for name, telescope in telescopes.items()
+    }
+
+
+def run_uploads(
+    upload: BulkUpload,
+    sources: Mapping[str, StackSource],
+    *,
+    dry_run: bool,
+    confirm: Callable[[Reports], bool] = lambda _: True,
+) -> Reports:
+    """Plan, and unless it is a dry run send; give what became of the stacks, by place.
+
+    Parameters
+    ----------
+    confirm
+        Asked with the plan before anything is sent; if it says no the plan is what comes back.
+
+    Raises
+    ------
+    CrowdSkyError
+        If the server's list cannot be had: then nothing was sent.
+    UploadRunning
+        If another process is uploading.
+    SkyrelayError, OSError
+        If the only place cannot be looked into.
+    """
+    if dry_run:
+        return _each(sources, lambda name: _plan(upload, sources, name))
+    with upload.ledger.alone():
+        plans = _each(sources, lambda name: _plan(upload, sources, name))
+        if not confirm(plans):
+            return plans
+        return _each(sources, lambda name: upload.carry_out(sources[name], plans[name]))
+
+
+def _plan(upload: BulkUpload, sources: Mapping[str, StackSource], name: str) -> UploadReport:
+    """Plan for one place; of several, one that cannot be looked into does not stop the others."""
+    try:
+        return upload.plan(sources[name])
+    except SkyrelayError as error:
+        if len(sources) == 1 or isinstance(error, CrowdSkyError):
+            raise
+        return UploadReport(0, [Entry(Candidate(name, name), Outcome.FAILED, str(error))])
+
+
+def _each(sources: Mapping[str, StackSource], work: Callable[[str], UploadReport]) -> Reports:
+    if len(sources) == 1:
+        return {name: work(name) for name in sources}
+    with ThreadPoolExecutor(min(len(sources), _MOST_AT_ONCE) or 1) as pool:
+        return dict(zip(sources, pool.map(work, sources), strict=True))
