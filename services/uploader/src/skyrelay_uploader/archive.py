@@ -6,8 +6,9 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
+from skyrelay.archive_paths import locate
 from skyrelay.arrivals import arriving_in, put_under_name, safe_component, sha256_of
 from skyrelay.errors import TransientError
 
@@ -98,10 +99,7 @@ class Archive:
         ValueError
             If the path leads out of the archive.
         """
-        parts = PurePosixPath(path).parts
-        if not parts or PurePosixPath(path).is_absolute() or ".." in parts:
-            raise ValueError(f"{path!r} is no path in the archive")
-        return self._root.joinpath(*parts)
+        return locate(self._root, path)
 
     def folder_of(self, telescope: str) -> Path:
         """Give where a telescope's stacks lie: a disk of its own may be mounted there."""

@@ -15,12 +15,12 @@ from skyrelay.errors import SkyrelayError
 from skyrelay.logs import get_logger
 from skyrelay.outbox import accounts
 from skyrelay.outbox.accounts import Admission
+from skyrelay.outbox.identity import identity_of
 from skyrelay.outbox.outcomes import has_waited_enough, next_look, outcome_of
 from skyrelay.settings import CrowdSkySettings
 from skyrelay.store.tables import Delivery
 from skyrelay.store.tables.destinations import CROWDSKY
 from skyrelay.store.transitions import audit
-from skyrelay_uploader.delivering import identity_of
 from skyrelay_uploader.due import is_confirmation_due, is_unlisted
 from skyrelay_uploader.settling import book_found
 from skyrelay_uploader.workshop import ACTOR, Workshop

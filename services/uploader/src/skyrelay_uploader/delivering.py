@@ -24,10 +24,11 @@ from skyrelay.errors import SkyrelayError
 from skyrelay.logs import get_logger
 from skyrelay.outbox import accounts
 from skyrelay.outbox.accounts import Account, Admission
+from skyrelay.outbox.identity import identity_of
 from skyrelay.outbox.leases import LEASE, renewing
 from skyrelay.outbox.outcomes import has_waited_enough, outcome_of
 from skyrelay.queue.tasks import DeliveryMessage, TaskName
-from skyrelay.store.tables import Block, Delivery, Stack, Telescope
+from skyrelay.store.tables import Block, Delivery, Stack
 from skyrelay.store.tables.destinations import CROWDSKY
 from skyrelay.store.transitions import StaleState, move_delivery
 from skyrelay_uploader.due import due_deliveries, is_to_deliver, uploads_under_way
@@ -106,24 +107,6 @@ def claim(workshop: Workshop, delivery_id: int) -> Parcel | None:
             return None
         delivery.lease_until = now + LEASE
         return _parcel(session, workshop, delivery, account, is_probe=admission is Admission.PROBE)
-
-
-def identity_of(session: Session, delivery: Delivery) -> StackIdentity:
-    """Give what tells a delivery's stack from all others on the server."""
-    query = (
-        select(Stack, Telescope.serial, Block.filter)
-        .join_from(Stack, Telescope)
-        .join(Block, Block.id == Stack.block_id)
-    )
-    stack, serial, filter_name = session.execute(query.where(Stack.id == delivery.stack_id)).one()
-    keys = {stack.chunk_key, delivery.server_chunk_key}
-    return StackIdentity(
-        telescope_serial=serial or "",
-        filter_name=filter_name,
-        first_start_at=stack.first_start_at,
-        last_end_at=stack.last_end_at,
-        chunk_keys=frozenset(key for key in keys if key is not None),
-    )
 
 
 def _parcel(

@@ -10,8 +10,10 @@ from urllib.parse import quote
 import typer
 from rich.console import Console
 
+from skyrelay.cli.secrets import secrets_app
 from skyrelay.cli.status_text import status_tables
 from skyrelay.cli.supervisor import Supervisor
+from skyrelay.cli.verify import verify
 from skyrelay.gateway_client import ask_gateway, newest_night
 from skyrelay.receipt_text import render_receipt
 from skyrelay.settings import load_settings
@@ -23,6 +25,8 @@ from skyrelay.version import __version__
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 config_app = typer.Typer(no_args_is_help=True, help="Look at the configuration.")
 app.add_typer(config_app, name="config")
+app.add_typer(secrets_app, name="secrets")
+app.command()(verify)
 
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="The YAML file; else $SKYRELAY_CONFIG.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="For machines.")]
