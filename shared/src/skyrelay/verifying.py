@@ -146,18 +146,17 @@ def _confirmed(session: Session) -> Iterator[_Candidate]:
             Delivery.kind == DeliveryKind.STACK,
             Delivery.state == DeliveryState.CONFIRMED,
         )
-        .order_by(Delivery.verified_at.asc().nulls_first())
     )
-    rows = [
-        (delivery.verified_at, random.random(), delivery, stack) for delivery, stack in session.execute(query)
-    ]
-    oldest_first = sorted(
-        rows, key=lambda row: (row[0] is not None, row[0].timestamp() if row[0] else 0, row[1])
-    )
-    for _, _, delivery, stack in oldest_first:
+    rows = [(delivery, stack) for delivery, stack in session.execute(query)]
+    random.shuffle(rows)  # of those that were never compared, any: then a small sample is one
+    for delivery, stack in sorted(rows, key=lambda row: _compared_at(row[0])):
         path = None if stack.removed_at is not None else stack.archive_path
         key, identity = delivery.server_chunk_key, identity_of(session, delivery)
         yield _Candidate(delivery.id, stack.crowdsky_name, key, path, stack.sha256, identity)
+
+
+def _compared_at(delivery: Delivery) -> float:
+    return 0.0 if delivery.verified_at is None else delivery.verified_at.timestamp()
 
 
 def _shared_keys(rows: Sequence[ServerStack], confirmed: Sequence[_Candidate]) -> Mapping[str, int]:
@@ -177,19 +176,26 @@ def _look(
     *,
     without_place: bool,
 ) -> tuple[Verdict, str]:
-    listed, obstacle = find_ours(rows, candidate.identity), _obstacle(candidate, shared, locate)
+    listed = find_ours(rows, candidate.identity)
     if listed.row is None and not listed.may_be_there:
         return Verdict.MISSING, "the server lists it no more"
     if listed.row is None:
-        obstacle = "the server says too little about a stack to tell that it is this one"
+        return Verdict.NOT_VERIFIABLE, "the server says too little about a stack to tell that it is this one"
+    obstacle = _obstacle(candidate, shared, locate)
     if obstacle or candidate.chunk_key is None or candidate.archive_path is None:
         return Verdict.NOT_VERIFIABLE, obstacle
     ours = locate(candidate.archive_path)
     if candidate.sha256 is not None and sha256_of(ours) != candidate.sha256:
         return Verdict.DIFFERS, "our own file has changed since it was fetched"
+    return _fetch_and_compare(server, candidate.chunk_key, ours, without_place=without_place)
+
+
+def _fetch_and_compare(
+    server: Downloads, chunk_key: str, ours: Path, *, without_place: bool
+) -> tuple[Verdict, str]:
     with TemporaryDirectory(prefix="skyrelay-verify-") as folder:
         try:
-            copy = server.download_stack(candidate.chunk_key, Path(folder))
+            copy = server.download_stack(chunk_key, Path(folder))
             found = list(differences(ours, copy, without_place=without_place))
         except StackMissing as error:
             return Verdict.MISSING, str(error)
