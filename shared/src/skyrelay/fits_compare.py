@@ -41,7 +41,7 @@ def differences(ours: Path, theirs: Path, *, without_place: bool) -> Iterator[st
 
     if without_place and tells_place(theirs):
         yield "the server's copy tells where the telescope stands"
-    with fits.open(ours, memmap=True) as mine, fits.open(theirs, memmap=True) as other:
+    with fits.open(ours, memmap=False) as mine, fits.open(theirs, memmap=False) as other:
         image, copy = _image_of(mine), _image_of(other)
         yield from _cards_that_differ(image.header, {**other[0].header, **copy.header})
         yield from _pixels_that_differ(image, copy)

@@ -201,7 +201,7 @@ def _fetch_and_compare(
             return Verdict.MISSING, str(error)
         except TransientError as error:
             return Verdict.NOT_HAD, str(error)
-        except (FitsError, OSError) as error:
+        except (FitsError, OSError, ValueError) as error:  # ValueError: astropy's word for a broken file
             return Verdict.DIFFERS, f"it cannot be compared: {error}"
     return (Verdict.DIFFERS, "; ".join(found)) if found else (Verdict.SAME, "")
 

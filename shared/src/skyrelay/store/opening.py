@@ -6,7 +6,7 @@ import threading
 
 from sqlalchemy.exc import OperationalError
 
-from skyrelay.errors import TransientError
+from skyrelay.errors import ConfigurationError, TransientError
 from skyrelay.logs import get_logger
 from skyrelay.service import utc_now
 from skyrelay.settings import Settings
@@ -37,9 +37,17 @@ def open_store(settings: Settings, stop: threading.Event) -> Store | None:
                 get_logger(__name__).warning("waiting for the database", problem=problem)
             stop.wait(_RETRY_S)
             continue
-        SecretStore(store, settings.key_path).check_key()
+        _check_key(store, settings)
         with store.write() as session:
             lay_down_configured(session, settings.telescopes, utc_now())
         return store
     store.close()
     return None
+
+
+def _check_key(store: Store, settings: Settings) -> None:
+    try:
+        SecretStore(store, settings.key_path).check_key()
+    except ConfigurationError:
+        store.close()
+        raise
