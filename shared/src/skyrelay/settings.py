@@ -31,6 +31,7 @@ from pydantic_settings.exceptions import SettingsError
 
 from skyrelay.domain.asked import Asked, asked_of
 from skyrelay.domain.block import BLOCK_MINUTES, check_block_minutes
+from skyrelay.domain.quiet_hours import QuietHours
 from skyrelay.errors import ConfigurationError
 from skyrelay.smb_path import SCHEME, SmbPath
 
@@ -155,6 +156,11 @@ class SchedulerSettings(_Section):
     inventory_s: float = Field(default=300.0, ge=0.2)
 
 
+def _as_spans(value: object) -> object:
+    spans = value if isinstance(value, list | tuple) else [value] if value else []
+    return tuple(QuietHours.parse(span) if isinstance(span, str) else span for span in spans)
+
+
 class CrowdSkySettings(_Section):
     """The CrowdSky server. An unset ``scrub_location`` means: scrub."""
 
@@ -163,6 +169,8 @@ class CrowdSkySettings(_Section):
     username: str = ""
     password: SecretStr = SecretStr("")
     scrub_location: bool | None = None
+    bandwidth_limit: float = Field(default=0.0, ge=0.0)
+    quiet_hours: Annotated[tuple[QuietHours, ...], BeforeValidator(_as_spans)] = ()
     confirm_s: float = Field(default=60.0, ge=0.1)
     confirm_after_h: float = Field(default=24.0, gt=0.0)
 
@@ -172,10 +180,23 @@ class CrowdSkySettings(_Section):
         return self.scrub_location is not False
 
 
+Gigabytes = Annotated[float, Field(ge=0.0)]
+
+
 class ArchiveSettings(_Section):
-    """Where fetched stacks are kept; unset: ``archive`` under ``data_dir``."""
+    """Where fetched stacks are kept; unset: ``archive`` under ``data_dir``.
+
+    ``reserve_gb`` is what must stay free on the disk: one number, or one for each telescope by its name.
+    0 keeps everything.
+    """
 
     path: Path | None = None
+    reserve_gb: Gigabytes | dict[str, Gigabytes] = 0.0
+
+    def reserve_bytes(self, telescope: str) -> int:
+        """Give the floor for a telescope's part of the archive, in bytes; 0: none."""
+        floor = self.reserve_gb
+        return int((floor.get(telescope, 0.0) if isinstance(floor, dict) else floor) * 1e9)
 
 
 class ObservatorySettings(_Section):
@@ -207,6 +228,7 @@ class CloudSettings(_Section):
     plan_poll_interval: int = Field(default=300, ge=1)
     auto_run_plans: bool = False
     upload_images: bool = False
+    queue_max: int = Field(default=0, ge=0)
 
 
 class GatewaySettings(_Section):
@@ -251,6 +273,7 @@ class Settings(BaseSettings):
     redis_url: Annotated[SecretStr, AfterValidator(_check_redis_url)] = SecretStr("")
     database_url: SecretStr = SecretStr("")
     data_dir: Path = Path("data")
+    secret_key_file: Path | None = None
     setup: Literal["ask", "done"] = "ask"
 
     @property
@@ -264,6 +287,11 @@ class Settings(BaseSettings):
     def archive_path(self) -> Path:
         """Folder of the archive."""
         return self.archive.path or self.data_dir / "archive"
+
+    @property
+    def key_path(self) -> Path:
+        """The file with the key that secrets in the database are encrypted with."""
+        return self.secret_key_file or self.data_dir / "secret.key"
 
     @property
     def database(self) -> str:
@@ -468,6 +496,7 @@ def _check_names(settings: Settings) -> None:
         twice = sorted({value for value in values if values.count(value) > 1})
         if twice:
             raise ConfigurationError(f"telescopes: the {what} {twice[0]!r} is given twice; each has its own")
+    _check_reserves(settings, names)
     for root in settings.image_watcher.watch_path:
         if root.telescope is not None and root.telescope not in names:
             near = difflib.get_close_matches(root.telescope, names, n=1)
@@ -475,3 +504,12 @@ def _check_names(settings: Settings) -> None:
             raise ConfigurationError(
                 f"image_watcher.watch_path: no telescope is named {root.telescope!r}{hint}"
             )
+
+
+def _check_reserves(settings: Settings, names: list[str]) -> None:
+    floors = settings.archive.reserve_gb
+    for name in floors if isinstance(floors, dict) else ():
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ConfigurationError(f"archive.reserve_gb: no telescope is named {name!r}{hint}")

@@ -10,9 +10,9 @@ from datetime import timedelta
 import pytest
 from pydantic import SecretStr
 
-from skyrelay.cloud.client import CloudClient, NodeCard
+from skyrelay.cloud.client import CloudClient, CloudReceipt, NodeCard
 from skyrelay.cloud.credentials import NodeCredentials
-from skyrelay.cloud.errors import CloudAway, CloudRefused, CredentialsRefused
+from skyrelay.cloud.errors import CloudAway, CloudBroken, CloudRefused, CredentialsRefused, ItemRefused
 from support.small_cloud import Answer, SmallCloud
 
 _CARD = NodeCard("", "Ada", 48.2, 16.4, 170.0, "ZWO Seestar S50", "TG", 1.0)
@@ -101,6 +101,59 @@ def test_it_may_say_when_to_come_again(cloud: SmallCloud, client: CloudClient) -
         with pytest.raises(CloudAway) as caught:
             client.heartbeat(_NODE, {})
         assert caught.value.retry_after == expected
+
+
+def test_a_measurement_is_sent_as_it_is_written(cloud: SmallCloud, client: CloudClient) -> None:
+    client.register(_CARD)
+    cloud.answers.append(Answer(200, b'{"ok": true, "id": 12}'))
+    receipt = client.send_measurement(_NODE, '{"measurement": {"bjd": 2460761.50}, "conditions": {}}')
+    assert receipt == CloudReceipt("12", duplicate=False)
+    call = cloud.calls[1]
+    assert call.path == "/api/v1/measurements"
+    assert call.headers["Content-Type"] == "application/json"
+    assert call.headers["X-Api-Key"] == "key-of-node-1"
+
+
+@pytest.mark.parametrize(
+    ("answer", "receipt"),
+    [
+        (Answer(200, b'{"ok": true, "id": null, "duplicate": true}'), CloudReceipt(None, duplicate=True)),
+        (Answer(201, b'{"id": "m-7"}'), CloudReceipt("m-7")),
+        (Answer(204, b""), CloudReceipt()),
+    ],
+)
+def test_each_way_to_say_yes(
+    cloud: SmallCloud, client: CloudClient, answer: Answer, receipt: CloudReceipt
+) -> None:
+    cloud.answers.append(answer)
+    assert client.send_measurement(_NODE, "{}") == receipt
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (Answer(400, b'{"ok": false, "error": "out of bounds"}'), ItemRefused),
+        (Answer(413), ItemRefused),
+        (Answer(422), ItemRefused),
+        (Answer(200, b'{"ok": false, "error": "no"}'), ItemRefused),
+        (Answer(401), CredentialsRefused),
+        (Answer(403), CredentialsRefused),
+        (Answer(404), CloudRefused),
+        (Answer(302), CloudRefused),
+        (Answer(500, b"<html>oops</html>"), CloudBroken),
+        (Answer(502), CloudAway),
+        (Answer(503), CloudAway),
+        (Answer(429), CloudAway),
+        (Answer(200, b"<html>terms</html>"), CloudAway),
+    ],
+)
+def test_each_way_to_say_no_to_a_measurement(
+    cloud: SmallCloud, client: CloudClient, answer: Answer, kind: type[Exception]
+) -> None:
+    cloud.answers.append(answer)
+    with pytest.raises(kind) as caught:
+        client.send_measurement(_NODE, "{}")
+    assert caught.type is kind
 
 
 def test_nobody_there() -> None:

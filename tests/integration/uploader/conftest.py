@@ -20,6 +20,7 @@ from skyrelay.store.engine import Store
 from skyrelay.store.tables import AuditEntry, Delivery, Destination, Stack, Telescope
 from skyrelay_simulators.crowdsky import SimulatedCrowdSky
 from skyrelay_simulators.telescope import SimulatedTelescope, SmbBackend, TelescopeSpec
+from skyrelay_uploader.cloud_sending import deliver_to_cloud
 from skyrelay_uploader.confirming import confirm_deliveries
 from skyrelay_uploader.delivering import deliver
 from skyrelay_uploader.fetching import fetch_stack
@@ -92,11 +93,18 @@ class Home:
         while self.said:
             self._do(workshop, *self.said.pop(0))
 
+    def work_on(self, stack_id: int) -> None:
+        """Do what is due for one stack alone."""
+        deliver(self.workshop(), self.delivery(stack_id).id)
+        self.said.clear()
+
     def _do(self, workshop: Workshop, task: TaskName, message: Message) -> None:
         if isinstance(message, StackMessage):
             fetch_stack(workshop, message.stack_id)
         elif isinstance(message, DeliveryMessage):
             deliver(workshop, message.delivery_id)
+        elif task is TaskName.DELIVER_TO_CLOUD:
+            deliver_to_cloud(workshop)
         else:
             assert task is TaskName.CONFIRM_DELIVERIES
             confirm_deliveries(workshop)

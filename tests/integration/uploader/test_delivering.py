@@ -7,14 +7,18 @@ import sqlite3
 import threading
 from datetime import timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
+from pydantic import SecretStr
 
 from skyrelay.domain.states import DeliveryState
+from skyrelay.outbox.outcomes import QUOTA_PROBE
+from skyrelay.store.secrets import SecretStore
 from skyrelay.store.tables import Delivery, Destination, Stack
 from skyrelay_simulators.crowdsky import Fault
+from skyrelay_uploader.bandwidth import Bandwidth
 from skyrelay_uploader.delivering import deliver
-from skyrelay_uploader.outcomes import QUOTA_PROBE
 from skyrelay_uploader.reconciling import reconcile
 from support.waiting import eventually
 
@@ -93,7 +97,7 @@ def test_a_night_is_delivered_in_one_go(home: Home) -> None:
 
 
 def test_a_stack_without_a_picture_is_delivered(home: Home) -> None:
-    stack_id = home.add_stack()
+    stack_id = home.add_stack(data=b"")  # not even we can make one of it
     for picture in home.telescope.emmc.root.rglob("*.jpg"):
         picture.unlink()
 
@@ -431,6 +435,79 @@ def test_an_answer_that_comes_after_the_worker_was_taken_for_dead_is_believed(ho
 
 
 # Rules
+
+
+def test_no_more_than_two_go_at_a_time_whichever_process_sends_them(home: Home) -> None:
+    stacks = [home.add_stack(number) for number in range(4)]
+    home.work(home.workshop(enabled=False))
+    home.work_on(stacks[0])  # the account works
+    for stack_id in stacks[1:3]:  # in the hands of two other processes
+        home.change(home.delivery(stack_id), lease_until=home.clock() + A_MINUTE)
+
+    deliver(home.workshop(), home.delivery(stacks[3]).id)
+    assert uploads(home) == 1
+
+    home.work(after=2 * A_MINUTE)
+    assert {state(home, stack_id) for stack_id in stacks} <= {DeliveryState.ACCEPTED, DeliveryState.CONFIRMED}
+
+
+def test_quiet_hours_hold_files_back_and_nothing_else(home: Home) -> None:
+    stack_id = home.add_stack()
+    local = home.clock().astimezone(ZoneInfo("Asia/Kathmandu"))
+    hours = f"{local - A_MINUTE:%H:%M}-{local + timedelta(hours=2):%H:%M}"
+    home.changes["observatory"] = {"timezone": "Asia/Kathmandu"}
+
+    home.work(home.workshop(quiet_hours=hours))
+    deliver(home.workshop(quiet_hours=hours), home.delivery(stack_id).id)
+
+    assert home.stack(stack_id).fetched_at is not None
+    assert home.crowdsky.requests() == []
+    home.work(home.workshop(quiet_hours=hours), after=timedelta(hours=2))
+    assert state(home, stack_id) == DeliveryState.ACCEPTED
+
+
+def test_a_bandwidth_limit_slows_an_upload_down(home: Home) -> None:
+    stack_id = home.add_stack(data=bytes(300_000))
+    workshop = home.workshop(bandwidth_limit=1000)  # kB/s
+    slept: list[float] = []
+    object.__setattr__(workshop, "bandwidth", Bandwidth(1_000_000, lambda: 0.0, slept.append))
+
+    home.work(workshop)
+
+    assert state(home, stack_id) == DeliveryState.ACCEPTED
+    assert max(slept) == pytest.approx(0.3, rel=0.1), "300 kB at 1 MB/s"
+
+
+def test_a_server_that_breaks_over_every_stack_is_left_alone(home: Home) -> None:
+    stacks = [home.add_stack(number) for number in range(12)]
+    home.work(home.workshop(enabled=False))
+    home.work_on(stacks[0])
+    home.crowdsky.show("upload_stack", Fault(mode="status", status=500))
+
+    home.work()
+    assert uploads(home) == 1 + 3, "three tell that it is not the stacks"
+    for _ in range(20):
+        home.work(after=timedelta(minutes=10))
+    assert uploads(home) < 20
+
+    home.crowdsky.show("upload_stack")
+    for _ in range(3):
+        home.work(after=timedelta(hours=1))
+    assert {state(home, stack_id) for stack_id in stacks} <= {DeliveryState.ACCEPTED, DeliveryState.CONFIRMED}
+
+
+def test_credentials_that_a_person_entered_are_used_where_the_settings_name_none(home: Home) -> None:
+    stack_id = home.add_stack()
+    bare = home.workshop(username="", password="")
+    home.work(bare)
+    assert home.account().paused_reason is not None
+    secrets = SecretStore(home.store, bare.settings.key_path)
+    secrets.put("crowdsky.username", SecretStr("alice"), now=home.clock(), actor="person")
+    secrets.put("crowdsky.password", SecretStr(PASSWORD), now=home.clock(), actor="person")
+
+    home.work(bare)
+
+    assert state(home, stack_id) == DeliveryState.ACCEPTED
 
 
 def test_nothing_is_sent_where_crowdsky_is_switched_off(home: Home) -> None:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from datetime import timedelta
+from io import BytesIO
 from pathlib import Path
+from typing import Any
+
+from PIL import Image
 
 from skyrelay.domain.states import DeliveryState
 from skyrelay_simulators.telescope.http_files import send_part
@@ -57,10 +61,30 @@ def test_a_stack_that_is_renamed_before_the_books_say_so_is_found(home: Home) ->
     assert home.stack(stack_id).fetched_at is not None
 
 
-def test_a_stack_without_pictures_is_fetched_all_the_same(home: Home) -> None:
-    stack_id = home.add_stack()
-    for picture in (home.telescope.emmc.root / "MyWorks" / "M 94").glob("*.jpg"):
+def without_pictures(home: Home, **stack: Any) -> int:
+    """Lay a stack on the telescope, and no picture of it."""
+    stack_id = home.add_stack(**stack)
+    for picture in home.telescope.emmc.root.rglob("*.jpg"):
         picture.unlink()
+    return stack_id
+
+
+def test_a_stack_without_pictures_gets_a_thumbnail_of_ours(home: Home) -> None:
+    stack_id = without_pictures(home, data=bytes(range(64)))
+
+    fetch_stack(home.workshop(), stack_id)
+
+    stack = home.stack(stack_id)
+    assert home.archived() == [f"{PLACE}.fit", f"{PLACE}_thn.jpg"]
+    assert (stack.picture_path, stack.thumbnail_path) == (None, f"{PLACE}_thn.jpg")
+    content = (archive_of(home) / f"{PLACE}_thn.jpg").read_bytes()
+    assert stack.thumbnail_sha256 == hashlib.sha256(content).hexdigest()
+    with Image.open(BytesIO(content)) as image:
+        assert (image.format, image.size) == ("JPEG", (32, 1))
+
+
+def test_a_stack_that_nothing_can_be_seen_of_is_fetched_all_the_same(home: Home) -> None:
+    stack_id = without_pictures(home, data=b"")
 
     fetch_stack(home.workshop(), stack_id)
 
@@ -68,14 +92,21 @@ def test_a_stack_without_pictures_is_fetched_all_the_same(home: Home) -> None:
     assert home.stack(stack_id).thumbnail_path is None
 
 
-def test_what_only_calls_itself_a_picture_is_not_kept(home: Home) -> None:
+def test_the_telescopes_jpeg_comes_too_and_a_thumbnail_is_made_of_it(home: Home) -> None:
     stack_id = home.add_stack()
-    home.lay("M 94", f"{NAME}_thn.jpg", b"<html>not found</html>")
-    home.lay("M 94", f"{NAME}.jpg", JPEG)
+    home.lay("M 94", f"{NAME}_thn.jpg", b"<html>not found</html>")  # what only calls itself a picture
+    picture = BytesIO()
+    Image.new("RGB", (1080, 1920), "navy").save(picture, "JPEG")
+    home.lay("M 94", f"{NAME}.jpg", picture.getvalue())
 
     fetch_stack(home.workshop(), stack_id)
 
-    assert home.stack(stack_id).thumbnail_path == f"{PLACE}.jpg"
+    stack = home.stack(stack_id)
+    assert (stack.picture_path, stack.thumbnail_path) == (f"{PLACE}.jpg", f"{PLACE}_thn.jpg")
+    assert stack.picture_sha256 == hashlib.sha256(picture.getvalue()).hexdigest()
+    assert (archive_of(home) / f"{PLACE}.jpg").read_bytes() == picture.getvalue()
+    with Image.open(archive_of(home) / f"{PLACE}_thn.jpg") as image:
+        assert image.size == (270, 480)
 
 
 def test_fetching_twice_changes_nothing(home: Home) -> None:

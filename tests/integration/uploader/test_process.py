@@ -88,7 +88,9 @@ def test_a_stack_goes_all_the_way_and_the_worker_stops_when_told(
 
     assert len(home.crowdsky.uploads) == 1
     assert beat is not None
-    assert beat.detail == {"state": "working", "pending": 0, "to_be_listed": 0, "to_fetch": 0, "paused": None}
+    idle = {"pending": 0, "to_be_listed": 0, "dead": 0, "to_fetch": 0, "quiet_until": None}
+    open_ = {"paused": None, "cloud_paused": None, "archive_paused": None}
+    assert beat.detail == {"state": "working"} | idle | open_
     uploader.tell(signal.SIGTERM)
     assert uploader.wait(_STOPS_WITHIN_S) == 0
     assert PASSWORD not in uploader.log()

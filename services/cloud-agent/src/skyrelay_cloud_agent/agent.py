@@ -12,10 +12,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from pydantic import SecretStr
-
 from skyrelay.cloud.client import CloudClient, NodeCard, Registration
-from skyrelay.cloud.credentials import CredentialStore, NodeCredentials
+from skyrelay.cloud.credentials import CredentialStore, NodeCredentials, choose_credentials
 from skyrelay.cloud.errors import CloudRefused, CredentialsRefused
 from skyrelay.errors import PermanentError, TransientError
 from skyrelay.logs import get_logger
@@ -166,21 +164,10 @@ class CloudAgent:
         self._compare_clocks(heartbeat.server_at)
 
     def _credentials(self) -> NodeCredentials | None:
-        """Give what is configured, else what was kept; the parts of two nodes are never mixed."""
-        node_id, api_key = self._settings.cloud.node_id, self._settings.cloud.api_key
-        if node_id and api_key.get_secret_value():
-            return _checked(node_id, api_key)
-        kept = self._unsaved or self._store.load(self._settings.cloud.url)
-        if kept is not None and api_key.get_secret_value():
-            return _checked(kept.node_id, api_key)
-        if api_key.get_secret_value():
-            raise PermanentError("cloud.api_key is set without cloud.node_id: set both, or neither")
-        if kept is not None and node_id not in {"", kept.node_id}:
-            raise PermanentError(
-                f"cloud.node_id is {node_id}, but this node is registered as {kept.node_id}: leave it empty, "
-                f"set cloud.api_key too, or move {self._store.file} away to register anew"
-            )
-        return kept
+        cloud = self._settings.cloud
+        is_configured = cloud.node_id and cloud.api_key.get_secret_value()
+        kept = None if is_configured else self._unsaved or self._store.load(cloud.url)
+        return choose_credentials(cloud.node_id, cloud.api_key, kept, self._store.file)
 
     def _register(self) -> NodeCredentials:
         card = node_card(self._settings, utc_now())
@@ -223,10 +210,3 @@ class CloudAgent:
             say = _log.info if error is None else _log.warning
             say("the cloud: a new state", state=str(state), problem=error)
         self.status = replace(self.status, state=state, error=error)
-
-
-def _checked(node_id: str, api_key: SecretStr) -> NodeCredentials:
-    try:
-        return NodeCredentials(node_id, api_key)
-    except ValueError as error:
-        raise PermanentError(f"cloud: {error}") from error

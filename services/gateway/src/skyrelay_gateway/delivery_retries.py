@@ -50,7 +50,8 @@ def retry(session: Session, delivery_id: int, now: datetime) -> str | None:
     else:
         _clear_wait(session, delivery, now)
     # Until the stack is in the archive, that is what its delivery waits for.
-    session.get_one(Stack, delivery.stack_id).next_fetch_at = None
+    if delivery.stack_id is not None:
+        session.get_one(Stack, delivery.stack_id).next_fetch_at = None
     return _pause_of(session, delivery.destination)
 
 

@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session, defer
 
-from skyrelay.domain.states import BlockState, DeliveryState, FrameState, TelescopeState
+from skyrelay.domain.states import BlockState, DeliveryKind, DeliveryState, FrameState, TelescopeState
 from skyrelay.settings import Settings
-from skyrelay.store.tables import Block, Delivery, Destination, Frame, Stack, Telescope
+from skyrelay.store.tables import Block, Delivery, Destination, Frame, Measurement, Stack, Telescope
+from skyrelay.store.tables.destinations import ARCHIVE
 from skyrelay_gateway.delivery_retries import can_be_retried
 from skyrelay_gateway.models import Action, NeedsYou, ServiceView
 from skyrelay_gateway.readiness import Signs, service_remedy
@@ -68,6 +69,10 @@ def needs_of_destinations(session: Session) -> Iterator[NeedsYou]:
     """Name the destinations that nothing is sent to."""
     query = select(Destination).where(Destination.paused_reason.is_not(None)).order_by(Destination.name)
     for destination in session.scalars(query):
+        if destination.name == ARCHIVE:
+            reason = destination.paused_reason or ""
+            yield NeedsYou(what="The archive is full", reason=reason, what_to_do=_FULL_REMEDY)
+            continue
         yield NeedsYou(
             what=f"Deliveries to {destination.name} wait",
             reason=destination.paused_reason or "",
@@ -124,8 +129,14 @@ def _lost_query() -> Select[str, str, int, str]:
 def needs_of_deliveries(session: Session) -> Iterator[NeedsYou]:
     """Name the deliveries that were given up, or that the server keeps silent about."""
     waits = or_(Delivery.needs_you.is_(True), Delivery.state == DeliveryState.DEAD)
-    query = select(Delivery, Stack.crowdsky_name).join_from(Delivery, Stack).where(waits)
-    for delivery, name in session.execute(query.order_by(Delivery.id.desc()).limit(_MOST_OF_A_KIND)):
+    query = (
+        select(Delivery, func.coalesce(Stack.crowdsky_name, Measurement.target))
+        .outerjoin_from(Delivery, Stack)
+        .outerjoin(Measurement, Measurement.id == Delivery.measurement_id)
+        .where(waits)
+    )
+    for delivery, subject in session.execute(query.order_by(Delivery.id.desc()).limit(_MOST_OF_A_KIND)):
+        name = subject if delivery.kind == DeliveryKind.STACK else f"{delivery.kind} of {subject}".rstrip()
         again = Action(label="Send again", path=f"api/v1/deliveries/{delivery.id}/retry", body={})
         yield NeedsYou(
             what=f"{name} to {delivery.destination}",
@@ -135,6 +146,7 @@ def needs_of_deliveries(session: Session) -> Iterator[NeedsYou]:
         )
 
 
+_FULL_REMEDY = "Free some space on its disk; stacks are fetched again by themselves once there is some."
 _DELIVERY_REMEDY = "Put right what the reason names, then have it sent again."
 _DELIVERY_REMEDIES = {
     DeliveryState.ACCEPTED: "If it is not on the server's web page, have it sent again: the list is asked "

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
+from skyrelay.archive_paths import locate
 from skyrelay.arrivals import arriving_in, put_under_name, safe_component, sha256_of
 from skyrelay.errors import TransientError
 
 _ARRIVING = ".arriving"  # inside the archive: the last step of a file must stay on one file system
+
+
+def free_bytes_at(folder: Path) -> int:
+    """Give what is free for us on the disk that a folder, which need not exist yet, lies on."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +99,11 @@ class Archive:
         ValueError
             If the path leads out of the archive.
         """
-        parts = PurePosixPath(path).parts
-        if not parts or PurePosixPath(path).is_absolute() or ".." in parts:
-            raise ValueError(f"{path!r} is no path in the archive")
-        return self._root.joinpath(*parts)
+        return locate(self._root, path)
+
+    def folder_of(self, telescope: str) -> Path:
+        """Give where a telescope's stacks lie: a disk of its own may be mounted there."""
+        return self._root / safe_component(telescope)
 
     @contextmanager
     def _disk(self) -> Iterator[None]:

@@ -13,14 +13,15 @@ from skyrelay.crowdsky.stacks import ServerStack
 from skyrelay.domain.states import DeliveryState
 from skyrelay.errors import SkyrelayError
 from skyrelay.logs import get_logger
+from skyrelay.outbox import accounts
+from skyrelay.outbox.accounts import Admission
+from skyrelay.outbox.identity import identity_of
+from skyrelay.outbox.outcomes import has_waited_enough, next_look, outcome_of
 from skyrelay.settings import CrowdSkySettings
 from skyrelay.store.tables import Delivery
+from skyrelay.store.tables.destinations import CROWDSKY
 from skyrelay.store.transitions import audit
-from skyrelay_uploader import account
-from skyrelay_uploader.account import Admission
-from skyrelay_uploader.delivering import identity_of
 from skyrelay_uploader.due import is_confirmation_due, is_unlisted
-from skyrelay_uploader.outcomes import has_waited_enough, next_look, outcome_of
 from skyrelay_uploader.settling import book_found
 from skyrelay_uploader.workshop import ACTOR, Workshop
 
@@ -44,17 +45,18 @@ def _may_look(workshop: Workshop) -> bool:
         if not is_confirmation_due(session, now):
             return False
     with workshop.store.write() as session:
-        return account.admit_listing(session, now) is not Admission.CLOSED
+        return accounts.admit_listing(session, CROWDSKY, now) is not Admission.CLOSED
 
 
 def _list(workshop: Workshop) -> list[ServerStack] | None:
     """Give the server's list; `None` when there is none to be had, which is not an empty one."""
+    account = workshop.crowdsky_account()
     try:
-        return workshop.crowdsky().list_stacks()
+        return workshop.crowdsky(account).list_stacks()
     except SkyrelayError as error:
         outcome = outcome_of(error, attempts=0, jitter=random.random())  # noqa: S311 - spreads load only
         with workshop.store.write() as session:
-            account.note_outcome(session, workshop.settings.crowdsky, outcome, str(error), workshop.clock())
+            accounts.note_outcome(session, account, outcome, str(error), workshop.clock())
         _log.warning("the server's list cannot be had", problem=str(error))
         return None
 
@@ -62,7 +64,7 @@ def _list(workshop: Workshop) -> list[ServerStack] | None:
 def _book(workshop: Workshop, rows: list[ServerStack]) -> None:
     now = workshop.clock()
     with workshop.store.write() as session:
-        account.note_listing(session, now)
+        accounts.note_listing(session, CROWDSKY, now)
         for delivery in session.scalars(select(Delivery).where(is_unlisted()).with_for_update()):
             finding = find_ours(rows, identity_of(session, delivery))
             if finding.row is not None:

@@ -22,16 +22,20 @@ from skyrelay.crowdsky.stacks import StackUpload
 from skyrelay.domain.states import DeliveryState
 from skyrelay.errors import SkyrelayError
 from skyrelay.logs import get_logger
+from skyrelay.outbox import accounts
+from skyrelay.outbox.accounts import Account, Admission
+from skyrelay.outbox.identity import identity_of
+from skyrelay.outbox.leases import LEASE, renewing
+from skyrelay.outbox.outcomes import has_waited_enough, outcome_of
 from skyrelay.queue.tasks import DeliveryMessage, TaskName
-from skyrelay.store.tables import Block, Delivery, Stack, Telescope
+from skyrelay.store.tables import Block, Delivery, Stack
+from skyrelay.store.tables.destinations import CROWDSKY
 from skyrelay.store.transitions import StaleState, move_delivery
-from skyrelay_uploader import account
-from skyrelay_uploader.account import Admission
-from skyrelay_uploader.due import due_deliveries, is_to_deliver
-from skyrelay_uploader.leases import LEASE, renewing
-from skyrelay_uploader.outcomes import has_waited_enough, outcome_of
+from skyrelay_uploader.due import due_deliveries, is_to_deliver, uploads_under_way
 from skyrelay_uploader.settling import book_acceptance, book_failure, book_found, book_wait, give_up_unsure
-from skyrelay_uploader.workshop import ACTOR, Workshop
+from skyrelay_uploader.workshop import ACTOR, UPLOADS_AT_ONCE, Workshop
+
+NO_CREDENTIALS = "set crowdsky.username and crowdsky.password, the web login's user name and password"
 
 _log = get_logger(__name__)
 
@@ -58,6 +62,7 @@ class Parcel:
     ask_first: bool
     sent_at: datetime | None
     is_probe: bool
+    account: Account
     identity: StackIdentity
     upload: StackUpload
     ids: Mapping[str, object]
@@ -70,54 +75,43 @@ class Parcel:
 
 def deliver(workshop: Workshop, delivery_id: int) -> None:
     """Send a delivery if it is due; harmless when it is not, or is in another's hands."""
-    if not workshop.may_send:
+    if not workshop.may_send or workshop.quiet_until() is not None:
         return
     with workshop.uploads.one() as free:
         parcel = claim(workshop, delivery_id) if free else None
         if parcel is None:
             return
-        with bound_contextvars(**parcel.ids), renewing(lambda: _renew(workshop, delivery_id)):
+        with (
+            bound_contextvars(**parcel.ids),
+            renewing(lambda: _renew(workshop, delivery_id), every=workshop.renew_every),
+        ):
             _carry(workshop, parcel)
     _say_next(workshop)
 
 
 def claim(workshop: Workshop, delivery_id: int) -> Parcel | None:
     """Take the lease on a delivery; `None` when it is not due, not fetched, or may not be sent now."""
-    now = workshop.clock()
+    now, account = workshop.clock(), workshop.crowdsky_account()
     with workshop.store.write() as session:
         delivery = session.scalar(
             select(Delivery).where(Delivery.id == delivery_id, is_to_deliver(now)).with_for_update()
         )
         if delivery is None or session.get_one(Stack, delivery.stack_id).fetched_at is None:
             return None
-        if not account.has_credentials(workshop.settings.crowdsky):
-            account.pause(session, workshop.settings.crowdsky, account.NO_CREDENTIALS, now)
-        admission = account.admit(session, now)
+        if not account.has_credentials:
+            accounts.pause(session, account, NO_CREDENTIALS, now)
+        if uploads_under_way(session, now) >= UPLOADS_AT_ONCE:
+            return None
+        admission = accounts.admit(session, CROWDSKY, now)
         if admission is Admission.CLOSED:
             return None
         delivery.lease_until = now + LEASE
-        return _parcel(session, workshop, delivery, is_probe=admission is Admission.PROBE)
+        return _parcel(session, workshop, delivery, account, is_probe=admission is Admission.PROBE)
 
 
-def identity_of(session: Session, delivery: Delivery) -> StackIdentity:
-    """Give what tells a delivery's stack from all others on the server."""
-    query = (
-        select(Stack, Telescope.serial, Block.filter)
-        .join_from(Stack, Telescope)
-        .join(Block, Block.id == Stack.block_id)
-    )
-    stack, serial, filter_name = session.execute(query.where(Stack.id == delivery.stack_id)).one()
-    keys = {stack.chunk_key, delivery.server_chunk_key}
-    return StackIdentity(
-        telescope_serial=serial or "",
-        filter_name=filter_name,
-        first_start_at=stack.first_start_at,
-        last_end_at=stack.last_end_at,
-        chunk_keys=frozenset(key for key in keys if key is not None),
-    )
-
-
-def _parcel(session: Session, workshop: Workshop, delivery: Delivery, *, is_probe: bool) -> Parcel:
+def _parcel(
+    session: Session, workshop: Workshop, delivery: Delivery, account: Account, *, is_probe: bool
+) -> Parcel:
     stack = session.get_one(Stack, delivery.stack_id)
     target = session.get_one(Block, stack.block_id).target
     return Parcel(
@@ -127,6 +121,7 @@ def _parcel(session: Session, workshop: Workshop, delivery: Delivery, *, is_prob
         ask_first=delivery.ask_first,
         sent_at=delivery.sent_at,
         is_probe=is_probe,
+        account=account,
         identity=identity_of(session, delivery),
         upload=_upload(workshop, stack),
         ids={
@@ -157,16 +152,16 @@ def _carry(workshop: Workshop, parcel: Parcel) -> None:
     """Look for it on the server where that is called for, send it if it is to be sent, book the outcome."""
     sent_at: datetime | None = None
     try:
-        client = workshop.crowdsky()
+        client = workshop.crowdsky(parcel.account)
         if (parcel.is_probe or parcel.sent_at is not None) and not _look(workshop, parcel, client):
             return
         sent_at = _begin(workshop, parcel)
-        receipt = client.upload_stack(parcel.upload)
+        receipt = client.upload_stack(parcel.upload, workshop.bandwidth.pace())
     except StaleState as error:
         _log.info("the delivery is in other hands now", reason=str(error))
     except SkyrelayError as error:
         outcome = outcome_of(error, parcel.attempts, jitter=random.random())  # noqa: S311 - spreads load only
-        book_failure(workshop, parcel.delivery_id, sent_at, outcome, str(error))
+        book_failure(workshop, parcel.account, parcel.delivery_id, sent_at, outcome, str(error))
     else:
         book_acceptance(workshop, parcel.delivery_id, sent_at, receipt)
 
@@ -176,7 +171,7 @@ def _look(workshop: Workshop, parcel: Parcel, client: CrowdSkyClient) -> bool:
     finding = find_ours(client.list_stacks(), parcel.identity)
     now = workshop.clock()
     with workshop.store.write() as session:
-        account.note_listing(session, now)
+        accounts.note_listing(session, CROWDSKY, now)
         delivery = _still_claimed(session, parcel)
         return not _is_settled_by(workshop, session, delivery, parcel, finding, now)
 
@@ -244,6 +239,6 @@ def _say_next(workshop: Workshop) -> None:
     """Say the next delivery that is due, so that a night's stacks follow each other at once."""
     now = workshop.clock()
     with workshop.store.read() as session:
-        following = [] if account.is_closed(session, now) else due_deliveries(session, now, most=1)
+        following = [] if accounts.is_closed(session, CROWDSKY, now) else due_deliveries(session, now, most=1)
     for delivery_id in following:
         workshop.say(TaskName.DELIVER, DeliveryMessage(delivery_id=delivery_id))

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select
 from sqlalchemy.orm import Session
 
-from skyrelay.domain.states import OWED_DELIVERIES, DeliveryState
+from skyrelay.domain.states import OWED_DELIVERIES, DeliveryKind, DeliveryState
+from skyrelay.outbox.due import is_due
 from skyrelay.store.tables import Delivery, Destination, Stack
-from skyrelay.store.tables.destinations import CROWDSKY
-
-SENDABLE = frozenset({DeliveryState.PENDING, DeliveryState.RETRYING})
+from skyrelay.store.tables.destinations import ARCHIVE, CLOUD, CROWDSKY
 
 
 def due_fetches(session: Session, now: datetime, most: int) -> list[int]:
     """Give stacks that are to be fetched now, those that have waited longest first."""
-    query = (
-        select(Stack.id).where(is_to_fetch(now)).order_by(Stack.next_fetch_at.asc().nulls_first(), Stack.id)
+    query = select(Stack.id).where(is_to_fetch(now), ~is_archive_paused(now))
+    return list(
+        session.scalars(query.order_by(Stack.next_fetch_at.asc().nulls_first(), Stack.id).limit(most))
     )
-    return list(session.scalars(query.limit(most)))
 
 
 def due_deliveries(session: Session, now: datetime, most: int) -> list[int]:
@@ -42,14 +41,21 @@ def is_to_fetch(now: datetime) -> ColumnElement[bool]:
     )
 
 
+def is_archive_paused(now: datetime) -> ColumnElement[bool]:
+    """Say whether the archive's disk is full, as far as is known now."""
+    full = (Destination.name == ARCHIVE, Destination.paused_reason.is_not(None))
+    return exists().where(*full, Destination.next_probe_at > now)
+
+
 def is_to_deliver(now: datetime) -> ColumnElement[bool]:
     """Say which deliveries to CrowdSky wait, are in nobody's hands, and have waited out their delay."""
-    return and_(
-        Delivery.destination == CROWDSKY,
-        Delivery.state.in_(SENDABLE),
-        or_(Delivery.lease_until.is_(None), Delivery.lease_until <= now),
-        or_(Delivery.next_attempt_at.is_(None), Delivery.next_attempt_at <= now),
-    )
+    return and_(Delivery.destination == CROWDSKY, is_due(DeliveryKind.STACK, now))
+
+
+def uploads_under_way(session: Session, now: datetime) -> int:
+    """Count the deliveries to CrowdSky that some uploader has in its hands, in whichever process."""
+    query = select(func.count()).where(Delivery.destination == CROWDSKY, Delivery.lease_until > now)
+    return session.scalar(query) or 0
 
 
 def is_unlisted() -> ColumnElement[bool]:
@@ -77,10 +83,18 @@ def figures(session: Session) -> dict[str, int | str | None]:
     """Count what waits, for the heartbeat."""
     owed = select(func.count()).where(Delivery.state.in_(OWED_DELIVERIES))
     accepted = select(func.count()).where(Delivery.state == DeliveryState.ACCEPTED)
+    dead = select(func.count()).where(Delivery.state == DeliveryState.DEAD)
     to_fetch = select(func.count()).where(Stack.fetched_at.is_(None))
     return {
         "pending": session.scalar(owed),
         "to_be_listed": session.scalar(accepted),
+        "dead": session.scalar(dead),
         "to_fetch": session.scalar(to_fetch),
-        "paused": session.scalar(select(Destination.paused_reason).where(Destination.name == CROWDSKY)),
+        "paused": _pause_of(session, CROWDSKY),
+        "cloud_paused": _pause_of(session, CLOUD),
+        "archive_paused": _pause_of(session, ARCHIVE),
     }
+
+
+def _pause_of(session: Session, name: str) -> str | None:
+    return session.scalar(select(Destination.paused_reason).where(Destination.name == name))

@@ -16,20 +16,23 @@ from structlog.contextvars import bound_contextvars
 from skyrelay.arrivals import AlreadyArriving
 from skyrelay.errors import SkyrelayError, TransientError
 from skyrelay.logs import get_logger
+from skyrelay.outbox.due import SENDABLE
+from skyrelay.outbox.leases import LEASE, renewing
+from skyrelay.outbox.outcomes import LONGEST_DELAY, growing_delay
 from skyrelay.queue.tasks import DeliveryMessage, StackMessage, TaskName
 from skyrelay.seestar.downloads import HttpFiles
 from skyrelay.seestar.errors import FileMissing, Unreachable
 from skyrelay.store.tables import Block, Delivery, Stack, Telescope
 from skyrelay.store.transitions import audit
-from skyrelay_uploader.archive import Kept
-from skyrelay_uploader.due import SENDABLE, due_fetches, is_to_fetch
-from skyrelay_uploader.leases import LEASE, renewing
-from skyrelay_uploader.outcomes import LONGEST_DELAY, growing_delay
+from skyrelay_uploader.archive import Archive, Kept
+from skyrelay_uploader.due import due_fetches, is_archive_paused, is_to_fetch
+from skyrelay_uploader.making_room import ArchiveFull, FloorReached, ensure_room, is_full, pause_archive
+from skyrelay_uploader.thumbnail import make_thumbnail
 from skyrelay_uploader.workshop import ACTOR, Workshop
 
 AWAY_DELAY = timedelta(minutes=5)  # a telescope sleeps all day and is asked cheaply: a try is one connection
 _NEEDS_YOU_AFTER = 4  # tries that failed although the telescope answered
-_PICTURES = ("_thn.jpg", ".jpg")  # what the telescope lays beside a stack, the small one first
+_THUMBNAIL, _PICTURE = "_thn.jpg", ".jpg"  # what the telescope lays beside a stack
 _JPEG = b"\xff\xd8\xff"
 
 _log = get_logger(__name__)
@@ -70,6 +73,7 @@ class Fetched:
     """What is in the archive now."""
 
     stack: Kept
+    picture: Kept | None
     thumbnail: Kept | None
 
 
@@ -96,7 +100,7 @@ def claim_fetch(workshop: Workshop, stack_id: int) -> FetchJob | None:
             "CursorResult[Any]",
             session.execute(
                 update(Stack)
-                .where(Stack.id == stack_id, is_to_fetch(now))
+                .where(Stack.id == stack_id, is_to_fetch(now), ~is_archive_paused(now))
                 .values(fetch_lease_until=now + LEASE),
                 execution_options={"synchronize_session": False},
             ),
@@ -131,13 +135,17 @@ def _job(session: Session, stack_id: int) -> FetchJob:
 def _fetch(workshop: Workshop, job: FetchJob) -> list[int]:
     """Bring a stack home and write down how that went; give its deliveries that can be sent now."""
     try:
-        with renewing(lambda: _renew(workshop, job.stack_id)):
+        ensure_room(workshop, job.telescope, job.size_bytes)
+        with renewing(lambda: _renew(workshop, job.stack_id), every=workshop.renew_every):
             fetched = bring(workshop, job)
     except AlreadyArriving as error:
         _log.info("the stack is being fetched by another", reason=str(error))
         return []
     except SkyrelayError as error:
-        _book_failure(workshop, job, error)
+        if isinstance(error, ArchiveFull) or is_full(error):
+            _wait_for_room(workshop, job, error)
+        else:
+            _book_failure(workshop, job, error)
         return []
     return _book(workshop, job, fetched)
 
@@ -160,13 +168,21 @@ def bring(workshop: Workshop, job: FetchJob) -> Fetched:
         closing(HttpFiles(job.host, job.http_port, name=job.telescope)) as http,
     ):
         arrived = _download(http, job, folder / "stack.fit")
-        picture = _download_picture(http, job, folder / "picture.jpg")
-        stack = archive.keep(arrived, job.telescope, job.target, job.crowdsky_name)
-        thumbnail = None
-        if picture is not None:
-            name = PurePosixPath(job.crowdsky_name).stem + picture
-            thumbnail = archive.keep(folder / "picture.jpg", job.telescope, job.target, name)
-        return Fetched(stack, thumbnail)
+        picture = _download_picture(http, job, _PICTURE, folder / "picture.jpg")
+        thumbnail = _download_picture(http, job, _THUMBNAIL, folder / "thumbnail.jpg")
+        if thumbnail is None and make_thumbnail(picture or arrived, folder / "thumbnail.jpg"):
+            thumbnail = folder / "thumbnail.jpg"
+        return Fetched(
+            stack=archive.keep(arrived, job.telescope, job.target, job.crowdsky_name),
+            picture=_keep_picture(archive, job, picture, _PICTURE),
+            thumbnail=_keep_picture(archive, job, thumbnail, _THUMBNAIL),
+        )
+
+
+def _keep_picture(archive: Archive, job: FetchJob, arrived: Path | None, ending: str) -> Kept | None:
+    if arrived is None:
+        return None
+    return archive.keep(arrived, job.telescope, job.target, PurePosixPath(job.crowdsky_name).stem + ending)
 
 
 def _download(http: HttpFiles, job: FetchJob, to: Path) -> Path:
@@ -183,19 +199,20 @@ def _download(http: HttpFiles, job: FetchJob, to: Path) -> Path:
         ) from error
 
 
-def _download_picture(http: HttpFiles, job: FetchJob, to: Path) -> str | None:
-    """Download the first picture that is there; give the end of its name, or `None`: it is worth no delay."""
-    for ending in _PICTURES:
-        for name in job.names:
-            try:
-                http.download(job.folder, PurePosixPath(name).stem + ending, to)
-            except FileMissing:
-                continue
-            except SkyrelayError as error:
-                _log.info("the stack comes without its picture", reason=str(error))
-                return None
-            if _is_jpeg(to):
-                return ending
+def _download_picture(http: HttpFiles, job: FetchJob, ending: str, to: Path) -> Path | None:
+    """Download a picture beside the stack; `None` where there is none to be had: it is worth no delay."""
+    for name in job.names:
+        try:
+            http.download(job.folder, PurePosixPath(name).stem + ending, to)
+        except FileMissing:
+            continue
+        except SkyrelayError as error:
+            if is_full(error):
+                raise
+            _log.info("the stack comes without a picture", ending=ending, reason=str(error))
+            return None
+        if _is_jpeg(to):
+            return to
     return None
 
 
@@ -222,7 +239,7 @@ def _book(workshop: Workshop, job: FetchJob, fetched: Fetched) -> list[int]:
             return []
         stack.archive_path, stack.sha256 = fetched.stack.path, fetched.stack.sha256
         stack.size_bytes, stack.fetched_at = fetched.stack.size_bytes, now
-        stack.thumbnail_path = fetched.thumbnail.path if fetched.thumbnail else None
+        _note_pictures(stack, fetched)
         stack.fetch_error = stack.next_fetch_at = stack.fetch_lease_until = None
         detail = {"path": fetched.stack.path, "sha256": fetched.stack.sha256}
         audit(session, now=now, actor=ACTOR, subject=("stack", stack.id), event="fetched", detail=detail)
@@ -233,10 +250,30 @@ def _book(workshop: Workshop, job: FetchJob, fetched: Fetched) -> list[int]:
     return [delivery.id for delivery in deliveries]
 
 
+def _note_pictures(stack: Stack, fetched: Fetched) -> None:
+    if fetched.picture is not None:
+        stack.picture_path, stack.picture_sha256 = fetched.picture.path, fetched.picture.sha256
+    if fetched.thumbnail is not None:
+        stack.thumbnail_path, stack.thumbnail_sha256 = fetched.thumbnail.path, fetched.thumbnail.sha256
+
+
+def _wait_for_room(workshop: Workshop, job: FetchJob, error: SkyrelayError) -> None:
+    """Let all fetches wait for room on the disk; no stack is to blame, and none loses a try."""
+    now, words = workshop.clock(), str(error)
+    with workshop.store.write() as session:
+        pause_archive(session, words, now)
+        stack = session.get_one(Stack, job.stack_id, with_for_update=True)
+        stack.fetch_error, stack.fetch_lease_until = words, None
+        for delivery in _waiting_deliveries(session, stack.id):
+            delivery.reason = f"not fetched yet: {words}"
+    _log.warning("no room for a stack", problem=words)
+
+
 def _book_failure(workshop: Workshop, job: FetchJob, error: SkyrelayError) -> None:
     now, is_away = workshop.clock(), isinstance(error, Unreachable | NoAddress)
+    is_floor = isinstance(error, FloorReached)
     jitter = random.random()  # noqa: S311 - it spreads load and guards nothing
-    after = growing_delay(job.attempts, jitter, longest=AWAY_DELAY if is_away else LONGEST_DELAY)
+    after = growing_delay(job.attempts, jitter, longest=AWAY_DELAY if is_away or is_floor else LONGEST_DELAY)
     words = f"{error}. It is tried again by itself" + (" until the telescope is back." if is_away else ".")
     with workshop.store.write() as session:
         stack = session.get_one(Stack, job.stack_id, with_for_update=True)
@@ -255,14 +292,14 @@ def _book_failure(workshop: Workshop, job: FetchJob, error: SkyrelayError) -> No
         stack.next_fetch_at, stack.fetch_lease_until = now + after, None
         for delivery in _waiting_deliveries(session, stack.id):
             delivery.reason = f"not fetched yet: {words}"
-            delivery.needs_you = not is_away and stack.fetch_attempts >= _NEEDS_YOU_AFTER
-        if is_away:
+            delivery.needs_you = is_floor or (not is_away and stack.fetch_attempts >= _NEEDS_YOU_AFTER)
+        if is_away or is_floor:
             _spare_the_others(session, job, words, stack)
     _log.warning("a stack could not be fetched", problem=str(error), again_in_s=round(after.total_seconds()))
 
 
 def _spare_the_others(session: Session, job: FetchJob, words: str, stack: Stack) -> None:
-    """Have all stacks of a telescope that is away wait: one try tells for all of them."""
+    """Have all stacks of a telescope wait that is away, or has no room: one try tells for all of them."""
     session.execute(
         update(Stack)
         .where(

@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from sqlalchemy import or_, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from skyrelay.domain.states import DeliveryState
+from skyrelay.domain.states import DeliveryKind
 from skyrelay.logs import get_logger
+from skyrelay.outbox import accounts
+from skyrelay.outbox.due import is_lost
 from skyrelay.queue.tasks import DeliveryMessage, Message, Nothing, StackMessage, TaskName
 from skyrelay.store.tables import Delivery
-from skyrelay_uploader import account
+from skyrelay.store.tables.destinations import CROWDSKY
+from skyrelay_uploader.cloud_sending import is_cloud_due, look_after_cloud_account
+from skyrelay_uploader.delivering import NO_CREDENTIALS
 from skyrelay_uploader.due import due_deliveries, due_fetches, is_confirmation_due
+from skyrelay_uploader.making_room import look_after_archive
 from skyrelay_uploader.settling import book_lost
 from skyrelay_uploader.workshop import Workshop
 
@@ -29,8 +34,10 @@ def reconcile(workshop: Workshop) -> None:
     if not workshop.may_act:
         return
     now = workshop.clock()
-    if workshop.may_send:
-        with workshop.store.write() as session:
+    look_after_archive(workshop)
+    with workshop.store.write() as session:
+        look_after_cloud_account(workshop, session, now)
+        if workshop.may_send:
             _look_after_account(workshop, session, now)
             _take_up_lost_sends(session, now)
     with workshop.store.read() as session:
@@ -40,17 +47,14 @@ def reconcile(workshop: Workshop) -> None:
 
 
 def _look_after_account(workshop: Workshop, session: Session, now: datetime) -> None:
-    crowdsky = workshop.settings.crowdsky
-    account.resume_if_changed(session, crowdsky, now)
-    if not account.has_credentials(crowdsky) and not account.is_closed(session, now):
-        account.pause(session, crowdsky, account.NO_CREDENTIALS, now)
+    account = workshop.crowdsky_account()
+    accounts.resume_if_changed(session, account, now)
+    if not account.has_credentials and not accounts.is_closed(session, CROWDSKY, now):
+        accounts.pause(session, account, NO_CREDENTIALS, now)
 
 
 def _take_up_lost_sends(session: Session, now: datetime) -> None:
-    lost = select(Delivery).where(
-        Delivery.state == DeliveryState.SENDING,
-        or_(Delivery.lease_until.is_(None), Delivery.lease_until <= now),
-    )
+    lost = select(Delivery).where(Delivery.kind == DeliveryKind.STACK, is_lost(now))
     for delivery in session.scalars(lost.with_for_update()):
         book_lost(session, delivery, now)
         _log.warning("a send was cut off: the server is asked first", delivery_id=delivery.id)
@@ -59,9 +63,12 @@ def _take_up_lost_sends(session: Session, now: datetime) -> None:
 def _due(workshop: Workshop, session: Session, now: datetime) -> Iterator[tuple[TaskName, Message]]:
     for stack_id in due_fetches(session, now, _MOST):
         yield TaskName.FETCH_STACK, StackMessage(stack_id=stack_id)
-    if not workshop.may_send or account.is_closed(session, now):
+    if is_cloud_due(workshop, session, now):
+        yield TaskName.DELIVER_TO_CLOUD, Nothing()
+    if not workshop.may_send or accounts.is_closed(session, CROWDSKY, now):
         return
-    for delivery_id in due_deliveries(session, now, _MOST):
-        yield TaskName.DELIVER, DeliveryMessage(delivery_id=delivery_id)
+    if workshop.quiet_until() is None:
+        for delivery_id in due_deliveries(session, now, _MOST):
+            yield TaskName.DELIVER, DeliveryMessage(delivery_id=delivery_id)
     if is_confirmation_due(session, now):
         yield TaskName.CONFIRM_DELIVERIES, Nothing()

@@ -13,6 +13,7 @@ from skyrelay.logs import get_logger
 from skyrelay.queue.beats import beat
 from skyrelay.queue.connection import connect_redis
 from skyrelay.queue.tasks import DeliveryMessage, Message, Nothing, StackMessage, TaskName
+from skyrelay_uploader.cloud_sending import deliver_to_cloud
 from skyrelay_uploader.confirming import confirm_deliveries
 from skyrelay_uploader.delivering import deliver
 from skyrelay_uploader.due import figures
@@ -32,6 +33,7 @@ def register_tasks(app: Celery, workshop: Workshop) -> None:
     )
     _register(app, TaskName.DELIVER, DeliveryMessage, lambda message: deliver(workshop, message.delivery_id))
     _register(app, TaskName.CONFIRM_DELIVERIES, Nothing, lambda _: confirm_deliveries(workshop))
+    _register(app, TaskName.DELIVER_TO_CLOUD, Nothing, lambda _: deliver_to_cloud(workshop))
     _register(app, TaskName.UPLOADER_CANARY, Nothing, lambda _: say_alive(workshop))
 
 
@@ -40,6 +42,8 @@ def say_alive(workshop: Workshop) -> None:
     state = "working" if workshop.may_act else "waiting for set-up"
     with workshop.store.read() as session:
         waiting = figures(session)
+    until = workshop.quiet_until()
+    waiting["quiet_until"] = None if until is None else until.isoformat()
     with connect_redis(workshop.settings.redis) as redis:
         beat(redis, ACTOR, workshop.clock(), state=state, **waiting)
 

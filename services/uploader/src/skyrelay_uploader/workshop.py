@@ -6,14 +6,26 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from pathlib import Path
 
+from pydantic import SecretStr
+
+from skyrelay.cloud.client import CloudClient
+from skyrelay.cloud.credentials import STATE_FILE, CredentialStore, NodeCredentials, choose_credentials
 from skyrelay.crowdsky.client import CrowdSkyClient
+from skyrelay.domain.quiet_hours import quiet_until
+from skyrelay.outbox.accounts import Account
+from skyrelay.outbox.leases import RENEW_EVERY
 from skyrelay.queue.tasks import Message, TaskName
 from skyrelay.service import utc_now
-from skyrelay.settings import Settings
+from skyrelay.settings import CrowdSkySettings, Settings
+from skyrelay.store.accounts import with_entered_secrets
 from skyrelay.store.engine import Store
-from skyrelay_uploader.archive import Archive
+from skyrelay.store.secrets import SecretStore
+from skyrelay.store.tables.destinations import CLOUD, CROWDSKY
+from skyrelay_uploader.archive import Archive, free_bytes_at
+from skyrelay_uploader.bandwidth import Bandwidth
 
 ACTOR = "uploader"
 UPLOADS_AT_ONCE = 2  # more would only share the same line, and the server's patience
@@ -50,15 +62,27 @@ class Workshop:
         Says "look" to a task's workers; see `skyrelay.queue.celery_app.nudge`.
     clock
         Gives the aware time.
+    renew_every
+        How often a lease is renewed while its work goes on, by the machine's own clock.
+    free_bytes
+        Gives what is free on a folder's disk.
     """
 
     settings: Settings
     store: Store
     say: Callable[[TaskName, Message], object]
     clock: Callable[[], datetime] = utc_now
+    renew_every: timedelta = RENEW_EVERY
+    free_bytes: Callable[[Path], int] = free_bytes_at
     uploads: Slots = field(default_factory=lambda: Slots(UPLOADS_AT_ONCE))
     fetches: Slots = field(default_factory=lambda: Slots(FETCHES_AT_ONCE))
     confirmations: Slots = field(default_factory=lambda: Slots(1))
+    to_cloud: Slots = field(default_factory=lambda: Slots(1))
+    bandwidth: Bandwidth = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make what all uploads of the process share."""
+        object.__setattr__(self, "bandwidth", Bandwidth(self.settings.crowdsky.bandwidth_limit * 1000))
 
     @property
     def may_act(self) -> bool:
@@ -71,17 +95,67 @@ class Workshop:
         return self.may_act and self.settings.crowdsky.enabled
 
     @property
+    def may_send_to_cloud(self) -> bool:
+        """Whether anything may be sent to the node cloud at all."""
+        return self.may_act and self.settings.cloud.enabled and bool(self.settings.cloud.url)
+
+    @property
     def archive(self) -> Archive:
         """The archive."""
         return Archive(self.settings.archive_path)
 
-    def crowdsky(self) -> CrowdSkyClient:
-        """Give a client of the configured account.
+    def quiet_until(self) -> datetime | None:
+        """Give when files may be sent again; `None` when they may be now."""
+        spans, zone = self.settings.crowdsky.quiet_hours, self.settings.site_zone
+        return quiet_until(spans, self.clock(), zone) if spans else None
+
+    def in_force(self) -> Settings:
+        """Give the settings with the credentials that count now, those that a person entered among them."""
+        entered = SecretStore(self.store, self.settings.key_path).read()
+        return with_entered_secrets(self.settings, entered)
+
+    def crowdsky_account(self) -> Account:
+        """Give the account at CrowdSky as it is configured now."""
+        return account_of(self.in_force().crowdsky)
+
+    def crowdsky(self, account: Account) -> CrowdSkyClient:
+        """Give a client of an account.
 
         Raises
         ------
         skyrelay.errors.ConfigurationError
             If its address or user name cannot be used.
         """
-        account = self.settings.crowdsky
-        return CrowdSkyClient(account.base_url, account.username, account.password)
+        return CrowdSkyClient(account.address, account.user, account.secret)
+
+    def node_credentials(self) -> NodeCredentials | None:
+        """Give the node's credentials at the cloud; `None` while it is not registered.
+
+        Raises
+        ------
+        skyrelay.errors.PermanentError
+            If they cannot be used, or cannot be read.
+        """
+        cloud = self.in_force().cloud
+        kept = CredentialStore(self.settings.data_dir / STATE_FILE)
+        is_configured = cloud.node_id and cloud.api_key.get_secret_value()
+        found = None if is_configured else kept.load(cloud.url)
+        return choose_credentials(cloud.node_id, cloud.api_key, found, kept.file)
+
+    def cloud_account(self, credentials: NodeCredentials | None) -> Account:
+        """Give the account at the cloud."""
+        node_id, key = ("", SecretStr("")) if credentials is None else _parts(credentials)
+        return Account(CLOUD, self.settings.cloud.url, node_id, key, ACTOR)
+
+    def cloud(self) -> CloudClient:
+        """Give a client of the cloud."""
+        return CloudClient(self.settings.cloud.url)
+
+
+def account_of(crowdsky: CrowdSkySettings) -> Account:
+    """Give the account that a configuration names."""
+    return Account(CROWDSKY, crowdsky.base_url, crowdsky.username, crowdsky.password, ACTOR)
+
+
+def _parts(credentials: NodeCredentials) -> tuple[str, SecretStr]:
+    return credentials.node_id, credentials.api_key

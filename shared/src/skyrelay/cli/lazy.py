@@ -29,6 +29,8 @@ class LazyGroup(TyperGroup):
         "upload": "skyrelay.cli.crowdsky_commands",
         "download": "skyrelay.cli.crowdsky_commands",
         "raw-upload": "skyrelay.cli.crowdsky_commands",
+        "verify": "skyrelay.cli.verify",
+        "secrets": "skyrelay.cli.secrets",
     }
 
     def list_commands(self, ctx: Any) -> list[str]:  # Any: Typer's own copy of Click is private

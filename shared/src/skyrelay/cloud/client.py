@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, Self
 
 import requests
@@ -19,7 +20,15 @@ from pydantic import SecretStr
 from requests import PreparedRequest, Response
 
 from skyrelay.cloud.credentials import NodeCredentials
-from skyrelay.cloud.errors import CloudAway, CloudRefused, CredentialsRefused
+from skyrelay.cloud.errors import (
+    CloudAnswerLost,
+    CloudAway,
+    CloudBroken,
+    CloudRefused,
+    CredentialsRefused,
+    ItemRefused,
+)
+from skyrelay.cloud.image_form import ImageForm, image_form
 from skyrelay.version import __version__
 
 _CONNECT_S, _READ_S = 5.0, 15.0
@@ -27,7 +36,27 @@ _ANSWER_S = 30.0  # for the whole answer: a server that drips a byte now and the
 _MOST_BYTES = 1024 * 1024  # answers to these calls have a few hundred
 _MOST_WORDS = 200  # characters of the server's own words in a message
 _LONGEST_WAIT = timedelta(hours=1)  # that a Retry-After may ask for
-_LATER = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
+_LATER = frozenset(
+    {
+        HTTPStatus.REQUEST_TIMEOUT,
+        HTTPStatus.TOO_EARLY,
+        HTTPStatus.TOO_MANY_REQUESTS,
+        HTTPStatus.BAD_GATEWAY,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        HTTPStatus.GATEWAY_TIMEOUT,
+    }
+)
+# What a server says of the one thing that it was sent; any other refusal is about us or the address.
+_OF_THE_ITEM = frozenset(
+    {
+        HTTPStatus.BAD_REQUEST,
+        HTTPStatus.CONFLICT,
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+    }
+)
+_REFUSED_LOGIN = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +112,14 @@ class Heartbeat:
     server_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class CloudReceipt:
+    """The cloud has a measurement: under ``id``, where it says so, or ``duplicate``: it had it before."""
+
+    id: str | None = None
+    duplicate: bool = False
+
+
 class CloudClient:
     """One cloud.
 
@@ -95,8 +132,10 @@ class CloudClient:
     ------
     CloudAway
         By all calls: no connection, no (whole) answer in time, or a status that asks to come later.
+    CloudBroken
+        By all calls: status 500 and the like, which may be the fault of what was sent.
     CredentialsRefused
-        By all calls: status 401.
+        By all calls: status 401 or 403.
     CloudRefused
         By all calls: any other refusal, or an answer that is not the cloud's.
     """
@@ -133,14 +172,77 @@ class CloudClient:
             raise CloudRefused(f"the cloud refuses the heartbeat: {_words(answer.body)}")
         return Heartbeat(answer.at)
 
+    def send_measurement(self, credentials: NodeCredentials, payload: str) -> CloudReceipt:
+        """Send a measurement, as often as it takes: the cloud knows it again.
+
+        Parameters
+        ----------
+        payload
+            The JSON text, sent exactly as it is; see `skyrelay.cloud.measurement`.
+
+        Raises
+        ------
+        ItemRefused
+            The cloud will not have this measurement; the others go on.
+        """
+        path, headers = "/api/v1/measurements", {"Content-Type": "application/json"}
+        answer = self._ask(path, payload.encode(), _headers(credentials) | headers).body
+        if answer.get("ok") is False:
+            raise ItemRefused(f"the cloud refuses it: {_words(answer)}")
+        number = answer.get("id")
+        known = number if isinstance(number, int | str) and not isinstance(number, bool) else None
+        return CloudReceipt(None if known is None else str(known), duplicate=answer.get("duplicate") is True)
+
+    def send_image(
+        self,
+        credentials: NodeCredentials,
+        file: Path,
+        name: str,
+        *,
+        scrub_location: bool,
+        on_progress: Callable[[int, int | None], None] | None = None,
+    ) -> str | None:
+        """Send a FITS file; give where the cloud has put it, if it says so.
+
+        Parameters
+        ----------
+        name
+            What it is to be called there: one of the same name on the same UTC day is overwritten.
+        scrub_location
+            Blank the site's coordinates before the file leaves.
+        on_progress
+            Called with the bytes handed to the connection, and those of the whole.
+
+        Raises
+        ------
+        ItemRefused
+            The cloud will not have this image.
+        CloudAnswerLost
+            It may have arrived.
+        skyrelay.cloud.errors.ImageUnreadable
+            The file is gone, or no FITS. Nothing was sent.
+        """
+        with image_form(file, name, scrub_location=scrub_location, on_progress=on_progress) as form:
+            headers = _headers(credentials) | {"Content-Type": form.content_type}
+            try:
+                answer = self._ask("/api/v1/images", form, headers).body
+            except CloudAway as error:
+                raise _lost(error, form) from error
+        if answer.get("ok") is False:
+            raise ItemRefused(f"the cloud refuses the image: {_words(answer)}")
+        return _text(answer, "stored") or None
+
     def _post(self, path: str, payload: object, credentials: NodeCredentials | None = None) -> _Answer:
         headers = {} if credentials is None else _headers(credentials)
+        return self._ask(path, json.dumps(payload).encode(), headers | {"Content-Type": "application/json"})
+
+    def _ask(self, path: str, data: bytes | ImageForm, headers: Mapping[str, str]) -> _Answer:
         secret = headers.get("X-Api-Key", "")
         try:
             with self._session.post(
                 f"{self._url}{path}",
-                json=payload,
-                headers=headers,
+                data=data,
+                headers=dict(headers),
                 timeout=(_CONNECT_S, _READ_S),
                 allow_redirects=False,  # the key goes to the configured address and to no other
                 stream=True,
@@ -190,15 +292,25 @@ def _take(response: Response, content: bytes) -> _Answer:
     raise _error(response, _words(body))
 
 
+def _lost(error: CloudAway, form: ImageForm) -> CloudAway | CloudAnswerLost:
+    """Tell an answer that never came from one that says that nothing was taken."""
+    if isinstance(error.__cause__, requests.RequestException) and form.all_sent:
+        return CloudAnswerLost(f"the image was sent, but its answer never came: {error}")
+    return error
+
+
 def _error(response: Response, words: str) -> CloudAway | CloudRefused:
     status = response.status_code
-    if status == HTTPStatus.UNAUTHORIZED:
+    if status in _REFUSED_LOGIN:
         return CredentialsRefused(
             f"the cloud refuses the node's credentials: {words}. Ask its operator, or set cloud.node_id and "
             "cloud.api_key to valid ones"
         )
     if status in _LATER or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return CloudAway(f"the cloud answers {status}: {words}", retry_after=_retry_after(response))
+        kind = CloudAway if status in _LATER else CloudBroken
+        return kind(f"the cloud answers {status}: {words}", retry_after=_retry_after(response))
+    if status in _OF_THE_ITEM:
+        return ItemRefused(f"the cloud answers {status}: {words}")
     if status < HTTPStatus.BAD_REQUEST:
         return CloudRefused(f"the cloud answers {status}: it wants another address; set cloud.url to that")
     return CloudRefused(f"the cloud answers {status}: {words}")

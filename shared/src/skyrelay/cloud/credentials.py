@@ -142,6 +142,41 @@ class CredentialStore:
         _sync_folder(self.file.parent)
 
 
+def choose_credentials(
+    node_id: str, api_key: SecretStr, kept: NodeCredentials | None, file: Path
+) -> NodeCredentials | None:
+    """Give what is configured, else what was kept; the parts of two nodes are never mixed.
+
+    Parameters
+    ----------
+    node_id, api_key
+        As configured; empty if not.
+    kept
+        From a registration.
+    file
+        Where it is kept, for messages.
+
+    Raises
+    ------
+    PermanentError
+        If what is configured cannot be used, or contradicts what was kept.
+    """
+    if api_key.get_secret_value():
+        owner = node_id or (kept.node_id if kept is not None else "")
+        if not owner:
+            raise PermanentError("cloud.api_key is set without cloud.node_id: set both, or neither")
+        try:
+            return NodeCredentials(owner, api_key)
+        except ValueError as error:
+            raise PermanentError(f"cloud: {error}") from error
+    if kept is not None and node_id not in {"", kept.node_id}:
+        raise PermanentError(
+            f"cloud.node_id is {node_id}, but this node is registered as {kept.node_id}: leave it empty, "
+            f"set cloud.api_key too, or move {file} away to register anew"
+        )
+    return kept
+
+
 def _plain(kept: _Kept) -> dict[str, str]:
     return {"node_id": kept.node_id, "api_key": kept.api_key.get_secret_value(), "url": kept.url}
 

@@ -42,6 +42,14 @@ OPEN_BLOCKS = frozenset({BlockState.COLLECTING, BlockState.READY, BlockState.SKI
 FINAL_BLOCKS = frozenset({BlockState.STACKED, BlockState.COVERED})
 
 
+class DeliveryKind(StrEnum):
+    """What is owed to a destination."""
+
+    STACK = "stack"  # to CrowdSky
+    MEASUREMENT = "measurement"  # to the node cloud
+    IMAGE = "image"  # the FITS that a measurement was made of, to the node cloud, after the measurement
+
+
 class DeliveryState(StrEnum):
     """Where a delivery is on its way to being seen at its destination."""
 

@@ -30,6 +30,7 @@ class TaskName(StrEnum):
     FETCH_STACK = "uploader.fetch_stack"
     DELIVER = "uploader.deliver"
     CONFIRM_DELIVERIES = "uploader.confirm_deliveries"
+    DELIVER_TO_CLOUD = "uploader.deliver_to_cloud"
     UPLOADER_CANARY = "uploader.canary"
 
     @property

@@ -254,7 +254,8 @@ def _read(session: Session, night: date) -> _Records:
     for delivery in session.scalars(
         select(Delivery).join(Stack).join(Block).where(Block.night == name).order_by(Delivery.id)
     ):
-        deliveries[delivery.stack_id].append(delivery)
+        if delivery.stack_id is not None:  # as the join has it
+            deliveries[delivery.stack_id].append(delivery)
     with_names = [(block, telescope, stack) for block, telescope, stack in blocks]
     return _Records(with_names, _count(session, name), deliveries, _read_loose(session, night))
 

@@ -7,7 +7,9 @@ from skyrelay.store.tables.deliveries import Delivery
 from skyrelay.store.tables.destinations import Destination
 from skyrelay.store.tables.frames import Frame
 from skyrelay.store.tables.ignored_files import IgnoredFile
+from skyrelay.store.tables.measurements import Measurement
 from skyrelay.store.tables.scripted_stacks import ScriptedStack
+from skyrelay.store.tables.secrets import Secret
 from skyrelay.store.tables.stacks import Stack
 from skyrelay.store.tables.telescopes import Telescope
 
@@ -19,7 +21,9 @@ __all__ = [
     "Destination",
     "Frame",
     "IgnoredFile",
+    "Measurement",
     "ScriptedStack",
+    "Secret",
     "Stack",
     "Telescope",
 ]

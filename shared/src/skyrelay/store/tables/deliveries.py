@@ -1,37 +1,44 @@
 """The outbox: one row for each thing owed to one destination.
 
-Inserted by the stacker with the fact that it reports, then written by the uploader.
+A stack's is inserted by the stacker with the fact that it reports, a measurement's by the cloud agent
+before its own first try; then they are written by the uploader.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from skyrelay.domain.states import DeliveryState
+from skyrelay.domain.states import DeliveryKind, DeliveryState
 from skyrelay.store.tables.base import Base
 
 
 class Delivery(Base):
-    """One stack owed to one destination.
+    """One thing owed to one destination: a stack, a measurement, or the image of a measurement.
 
-    ``ask_first``: a send had no answer; the server is asked before it is sent again.
+    ``ask_first``: a send had no answer; the server is asked before it is sent again. ``item_faults``
+    counts the answers in a row that may have been this item's own fault (status 500, say).
     """
 
     __tablename__ = "deliveries"
     __table_args__ = (
         UniqueConstraint("stack_id", "destination"),
+        UniqueConstraint("measurement_id", "kind"),
+        CheckConstraint("(stack_id IS NULL) <> (measurement_id IS NULL)", name="one_subject"),
         Index("ix_deliveries_state_next_attempt_at", "state", "next_attempt_at"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    stack_id: Mapped[int] = mapped_column(ForeignKey("stacks.id"))
+    kind: Mapped[str] = mapped_column(default=DeliveryKind.STACK)
+    stack_id: Mapped[int | None] = mapped_column(ForeignKey("stacks.id"))
+    measurement_id: Mapped[int | None] = mapped_column(ForeignKey("measurements.id"))
     destination: Mapped[str]  # skyrelay.store.tables.destinations.Destination.name
     state: Mapped[str] = mapped_column(default=DeliveryState.PENDING)
     reason: Mapped[str] = mapped_column(default="")
     attempts: Mapped[int] = mapped_column(default=0)
+    item_faults: Mapped[int] = mapped_column(default=0)
     next_attempt_at: Mapped[datetime | None]
     needs_you: Mapped[bool] = mapped_column(default=False)
     ask_first: Mapped[bool] = mapped_column(default=False)
@@ -39,6 +46,9 @@ class Delivery(Base):
     sent_at: Mapped[datetime | None]  # when the last send began
     accepted_at: Mapped[datetime | None]
     confirmed_at: Mapped[datetime | None]
+    verified_at: Mapped[
+        datetime | None
+    ]  # when the server's copy was last compared with ours, and was the same
     server_job: Mapped[str | None]
     server_chunk_key: Mapped[str | None]  # what the server said: the one that counts for the books
     server_id: Mapped[str | None]

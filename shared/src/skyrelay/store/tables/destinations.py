@@ -9,6 +9,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 from skyrelay.store.tables.base import Base
 
 CROWDSKY = "crowdsky"
+CLOUD = "cloud"
+ARCHIVE = "archive"  # our own disk: what comes from the telescopes is owed to it
 
 
 class Destination(Base):
@@ -16,6 +18,8 @@ class Destination(Base):
 
     While ``paused_reason`` is set nothing is sent there. ``credentials_digest`` tells when the
     credentials have changed since the pause (a salted digest, from which they cannot be had back).
+    ``failures`` counts the tries that failed since the last one that worked, ``trouble`` says in words
+    what the last of them met.
     """
 
     __tablename__ = "destinations"
@@ -26,3 +30,5 @@ class Destination(Base):
     credentials_digest: Mapped[str | None]
     next_probe_at: Mapped[datetime | None]
     last_ok_at: Mapped[datetime | None]
+    failures: Mapped[int] = mapped_column(default=0)
+    trouble: Mapped[str | None]

@@ -42,8 +42,12 @@ class Stack(Base):
     dec_deg: Mapped[float | None]
     size_bytes: Mapped[int | None]
     archive_path: Mapped[str | None]  # relative to the archive
-    thumbnail_path: Mapped[str | None]  # relative to the archive
     sha256: Mapped[str | None]
+    picture_path: Mapped[str | None]  # the telescope's JPEG, relative to the archive
+    picture_sha256: Mapped[str | None]
+    thumbnail_path: Mapped[str | None]  # the telescope's or, where it gave none, our own
+    thumbnail_sha256: Mapped[str | None]
+    removed_at: Mapped[datetime | None]  # when its file left the archive to make room
     fetched_at: Mapped[datetime | None]
     fetch_attempts: Mapped[int] = mapped_column(default=0)
     fetch_error: Mapped[str | None]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import Enum, auto
 
+from skyrelay.cloud import errors as cloud
 from skyrelay.crowdsky.errors import (
     CredentialsRefused,
     QuotaExceeded,
@@ -18,8 +20,18 @@ from skyrelay.fits_header import FitsError
 FIRST_DELAY = timedelta(seconds=30)  # what a restarting server or router takes
 LONGEST_DELAY = timedelta(hours=1)  # a server that comes back in the night still gets the night
 QUOTA_PROBE = timedelta(hours=6)  # room appears when a person makes some
+WRONG_PLACE_PROBE = timedelta(hours=1)  # an address that answers and is not the cloud's, for now
 NEEDS_YOU_AFTER = 12  # attempts, some eight hours of them; it is still tried by itself
+GIVE_UP_AFTER_FAULTS = 8  # of one item in a row while others pass: some two hours of them
 _TRUSTED_RETRY_AFTERS = 3  # a server that keeps asking for one second is not believed for ever
+
+
+class Blame(Enum):
+    """Whose trouble it is."""
+
+    LINE = auto()  # the server's or the line's: everything waits
+    UNSURE = auto()  # this item's or the server's: several in a row tell
+    ITEM = auto()  # ours, with this item: the others go on
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +40,20 @@ class TryAgain:
 
     Attributes
     ----------
+    after
+        How long this item waits.
     ask_first
         The server may have it: it is looked for there before it is sent again.
-    holds_account
-        The trouble is the server's or the line's, not this item's: the others wait as well.
+    blame
+        What it says about the destination.
+    asked
+        How long the server asked us to wait, if it did.
     """
 
     after: timedelta
     ask_first: bool = False
-    holds_account: bool = False
+    blame: Blame = Blame.ITEM
+    asked: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +84,13 @@ def outcome_of(error: SkyrelayError, attempts: int, jitter: float) -> Outcome:
         A random number from 0 to 1, so that what failed together does not come back together.
     """
     match error:
-        case CredentialsRefused() | ConfigurationError():
-            return Pause(None)
-        case QuotaExceeded():
-            return Pause(QUOTA_PROBE)
         case AmbiguousError():
-            return TryAgain(growing_delay(attempts, jitter), ask_first=True)
+            return TryAgain(growing_delay(attempts, jitter), ask_first=True, blame=Blame.UNSURE)
         case TransientError():
-            return TryAgain(_delay(error, attempts, jitter), holds_account=not _is_about_the_item(error))
+            after = wait_asked(error.retry_after, attempts, jitter)
+            return TryAgain(after, blame=_blame(error), asked=error.retry_after)
         case _:
-            return GiveUp(server_said_so=isinstance(error, UploadRefused))
+            return _for_good(error)
 
 
 def growing_delay(
@@ -91,6 +105,14 @@ def growing_delay(
     """
     doublings = min(attempts, 20)  # beyond that every sensible `longest` is passed
     return min(first * (1 << doublings) * (1 + jitter / 2), longest)
+
+
+def wait_asked(asked: timedelta | None, attempts: int, jitter: float) -> timedelta:
+    """Give the wait that a server asked for, but not less than the growing one for ever."""
+    if asked is None:
+        return growing_delay(attempts, jitter)
+    wait = asked * (1 + jitter / 10)
+    return wait if attempts < _TRUSTED_RETRY_AFTERS else max(wait, growing_delay(attempts, jitter))
 
 
 def next_look(waited: timedelta, confirm_s: float) -> timedelta:
@@ -111,15 +133,25 @@ def has_waited_enough(since: datetime, now: datetime, confirm_after_h: float) ->
     return now - since >= timedelta(hours=confirm_after_h)
 
 
-def _delay(error: TransientError, attempts: int, jitter: float) -> timedelta:
-    if error.retry_after is None:
-        return growing_delay(attempts, jitter)
-    asked = error.retry_after * (1 + jitter / 10)
-    return asked if attempts < _TRUSTED_RETRY_AFTERS else max(asked, growing_delay(attempts, jitter))
+def _for_good(error: SkyrelayError) -> GiveUp | Pause:
+    match error:
+        case CredentialsRefused() | cloud.CredentialsRefused() | ConfigurationError():
+            return Pause(None)
+        case QuotaExceeded():
+            return Pause(QUOTA_PROBE)
+        case UploadRefused() | cloud.ItemRefused():
+            return GiveUp(server_said_so=True)
+        case cloud.CloudRefused():
+            return Pause(WRONG_PLACE_PROBE)
+        case _:
+            return GiveUp(server_said_so=False)
 
 
-def _is_about_the_item(error: TransientError) -> bool:
-    """Tell trouble with this file, or of the server with this file, from trouble with everything."""
-    return isinstance(error, StackUnreadable | FitsError) or (
-        isinstance(error, ServerBroken) and error.may_be_kept
-    )
+def _blame(error: TransientError) -> Blame:
+    match error:
+        case StackUnreadable() | FitsError():
+            return Blame.ITEM
+        case ServerBroken(may_be_kept=True) | cloud.CloudBroken():
+            return Blame.UNSURE
+        case _:
+            return Blame.LINE

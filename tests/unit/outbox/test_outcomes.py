@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from skyrelay.cloud import errors as cloud
 from skyrelay.crowdsky.errors import (
     AnswerLost,
     CredentialsRefused,
@@ -21,10 +22,12 @@ from skyrelay.crowdsky.errors import (
 )
 from skyrelay.errors import ConfigurationError, PermanentError, SkyrelayError
 from skyrelay.fits_header import HeaderIncomplete, NotFits
-from skyrelay_uploader.outcomes import (
+from skyrelay.outbox.outcomes import (
     FIRST_DELAY,
     LONGEST_DELAY,
     QUOTA_PROBE,
+    WRONG_PLACE_PROBE,
+    Blame,
     GiveUp,
     Outcome,
     Pause,
@@ -47,14 +50,21 @@ NOW = datetime(2025, 3, 27, 3, tzinfo=UTC)
         (UploadRefused("422"), GiveUp(server_said_so=True)),
         (NotFits("no FITS"), GiveUp(server_said_so=False)),
         (PermanentError("something else for good"), GiveUp(server_said_so=False)),
-        (AnswerLost("sent, no answer"), TryAgain(FIRST_DELAY, ask_first=True)),
-        (Unreachable("away"), TryAgain(FIRST_DELAY, holds_account=True)),
-        (UploadInterrupted("broke"), TryAgain(FIRST_DELAY, holds_account=True)),
-        (ServerBusy("503"), TryAgain(FIRST_DELAY, holds_account=True)),
-        (ServerBroken("redirect"), TryAgain(FIRST_DELAY, holds_account=True)),
-        (ServerBroken("502", may_be_kept=True), TryAgain(FIRST_DELAY)),
+        (AnswerLost("sent, no answer"), TryAgain(FIRST_DELAY, ask_first=True, blame=Blame.UNSURE)),
+        (Unreachable("away"), TryAgain(FIRST_DELAY, blame=Blame.LINE)),
+        (UploadInterrupted("broke"), TryAgain(FIRST_DELAY, blame=Blame.LINE)),
+        (ServerBusy("503"), TryAgain(FIRST_DELAY, blame=Blame.LINE)),
+        (ServerBroken("redirect"), TryAgain(FIRST_DELAY, blame=Blame.LINE)),
+        (ServerBroken("502", may_be_kept=True), TryAgain(FIRST_DELAY, blame=Blame.UNSURE)),
         (StackUnreadable("our disk"), TryAgain(FIRST_DELAY)),
         (HeaderIncomplete("our file"), TryAgain(FIRST_DELAY)),
+        (cloud.CredentialsRefused("401"), Pause(None)),
+        (cloud.ItemRefused("400"), GiveUp(server_said_so=True)),
+        (cloud.CloudRefused("404: another server"), Pause(WRONG_PLACE_PROBE)),
+        (cloud.ImageUnreadable("gone"), GiveUp(server_said_so=False)),
+        (cloud.CloudAway("no connection"), TryAgain(FIRST_DELAY, blame=Blame.LINE)),
+        (cloud.CloudBroken("500"), TryAgain(FIRST_DELAY, blame=Blame.UNSURE)),
+        (cloud.CloudAnswerLost("image"), TryAgain(FIRST_DELAY, ask_first=True, blame=Blame.UNSURE)),
     ],
     ids=lambda value: type(value).__name__,
 )

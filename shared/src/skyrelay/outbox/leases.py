@@ -22,10 +22,11 @@ _log = get_logger(__name__)
 
 
 @contextmanager
-def renewing(renew: Callable[[], None]) -> Iterator[None]:
-    """Call ``renew`` every `RENEW_EVERY` inside the ``with``, in a thread."""
+def renewing(renew: Callable[[], None], every: timedelta = RENEW_EVERY) -> Iterator[None]:
+    """Call ``renew`` again and again inside the ``with``, in a thread."""
     finished = threading.Event()
-    keeper = threading.Thread(target=_keep, args=(renew, finished), name="lease-keeper", daemon=True)
+    arguments = (renew, finished, every)
+    keeper = threading.Thread(target=_keep, args=arguments, name="lease-keeper", daemon=True)
     keeper.start()
     try:
         yield
@@ -34,8 +35,8 @@ def renewing(renew: Callable[[], None]) -> Iterator[None]:
         keeper.join()
 
 
-def _keep(renew: Callable[[], None], finished: threading.Event) -> None:
-    while not finished.wait(RENEW_EVERY.total_seconds()):
+def _keep(renew: Callable[[], None], finished: threading.Event, every: timedelta) -> None:
+    while not finished.wait(every.total_seconds()):
         try:
             renew()
         except OperationalError as error:
