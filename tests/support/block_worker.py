@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from skyrelay.domain.stack_name import DsoStackedName
-from skyrelay.errors import SkyrelayError
+from skyrelay.errors import AmbiguousError, SkyrelayError
 from skyrelay.seestar.deadline import Deadline
 from skyrelay.seestar.errors import FileMissing
 from skyrelay.seestar.stack_run import StackRun, StackSetting, StackState
@@ -51,8 +51,12 @@ class WantedBlock:
 class BlockWorker:
     """Has blocks stacked, one attempt at a time; every error of ours ends an attempt, none is lost.
 
+    No start is made while it is open what came of another one: two open ones could not be told apart.
+
     Attributes
     ----------
+    blocks
+        All that there are.
     patience
         How long one run may take.
     errors
@@ -60,6 +64,7 @@ class BlockWorker:
     """
 
     telescope: Telescope
+    blocks: list[WantedBlock]
     patience: timedelta
     errors: list[SkyrelayError] = field(default_factory=list)
 
@@ -73,18 +78,20 @@ class BlockWorker:
     def _attempt(self, block: WantedBlock) -> None:
         if block.named:
             return
-        if not block.output and block.before is not None:
-            self._look_what_came_of_it(block)
+        for other in self.blocks:
+            if not other.output and other.before is not None:
+                self._look_what_came_of_it(other)
         if not block.output:
             self._stack(block)
         if block.output:
             self._give_name(block)
 
     def _look_what_came_of_it(self, block: WantedBlock) -> None:
-        """Settle a start whose end nobody saw; while its run goes on there is nothing to settle."""
-        run = self.telescope.stack_progress()
-        if run.state is StackState.WORKING:
-            return
+        """Settle a start whose end nobody saw; a run that still goes on is waited for."""
+        until = Deadline.after(self.patience)
+        if self.telescope.stack_progress().state is StackState.WORKING:
+            self.telescope.wait_for_stack(until)
+            self.telescope.stop_stack(block.setting, deadline=Deadline.after(self.patience))
         assert block.before is not None
         new = [name for name in self._outputs(block) - block.before if _fits(name, block)]
         block.output = min(new, default="")
@@ -92,10 +99,15 @@ class BlockWorker:
             block.before = None
 
     def _stack(self, block: WantedBlock) -> None:
-        if block.before is None:
-            block.before = self._outputs(block)
+        block.before = self._outputs(block)
         until = Deadline.after(self.patience)
-        self.telescope.start_stack(block.folder, block.names, deadline=until)
+        try:
+            self.telescope.start_stack(block.folder, block.names, deadline=until)
+        except AmbiguousError:
+            raise
+        except SkyrelayError:  # the client promises that it was not started
+            block.before = None
+            raise
         run = self.telescope.wait_for_stack(until)
         self._take_in(block, run)
         self.telescope.clear_stack(block.setting, deadline=Deadline.after(self.patience))

@@ -26,7 +26,7 @@ from skyrelay.domain.states import TelescopeState
 from skyrelay.errors import SkyrelayError
 from skyrelay.seestar.telescope import Telescope, TelescopeAddress
 from skyrelay_simulators.light_frame_file import LightFrameFacts, frame_bytes
-from skyrelay_simulators.telescope import KeyPair, SimulatedTelescope, SmbBackend, TelescopeSpec
+from skyrelay_simulators.telescope import JournalEntry, KeyPair, SimulatedTelescope, SmbBackend, TelescopeSpec
 from skyrelay_simulators.telescope.conduct import assert_each_stacked_once, assert_good_conduct
 from skyrelay_simulators.telescope.faults import (
     CancelStack,
@@ -236,15 +236,21 @@ class AnyOrder(RuleBasedStateMachine):
         self.telescope = garden.telescope
         self.firmware = FIRMWARES[-1]
         self.client = garden.client()
-        self.worker = BlockWorker(self.client, PATIENCE)
-        self.blocks = blocks_of(garden)
+        self.blocks: list[WantedBlock] = []
+        self.worker = BlockWorker(self.client, self.blocks, PATIENCE)
 
     @initialize(firmware=st.sampled_from(FIRMWARES), seed=st.integers(0, 1000))
     def begin(self, firmware: int, seed: int) -> None:
         """Begin with frames, without stacks."""
         self.firmware = firmware
-        self.garden.make_new(firmware)
         self.telescope.faults.seed(seed)
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Put away what was done."""
+        self.garden.make_new(self.firmware)
+        self.blocks[:] = blocks_of(self.garden)
+        self.worker.errors.clear()
 
     # What befalls the telescope
 
@@ -296,11 +302,20 @@ class AnyOrder(RuleBasedStateMachine):
         self.garden.done["attempts at a block"] += 1
         self.worker.attempt(self.blocks[number])
 
-    @rule(amid=some(ON_COMMANDS, ON_STACKS))
-    def stack_the_next_block(self, amid: list[Fault]) -> None:
-        """Bring the first block that is not done as far as it goes, as somebody would who has a list."""
-        left = [number for number, block in enumerate(self.blocks) if not block.named]
-        self.stack_a_block(left[0] if left else 0, amid)
+    @rule(amid=st.lists(st.one_of(ON_STACKS, ON_COMMANDS), min_size=2, max_size=8))
+    def work_through_the_list(self, amid: list[Fault]) -> None:
+        """Bring block after block as far as it goes, with one more fault each, as the stacker does."""
+        for block, fault in zip(self.blocks, amid, strict=False):
+            self._befall(fault)
+            self.garden.done["attempts at a block"] += 1
+            self.worker.attempt(block)
+
+    @rule()
+    def a_new_night_begins(self) -> None:
+        """Judge a night that is done and put it away; the next one has the same frames."""
+        if all(block.named for block in self.blocks):
+            self._end()
+            self.begin_anew()
 
     @rule(folder=FOLDERS, amid=some(ON_LISTINGS), by_rpc=st.booleans())
     def list_a_folder(self, folder: str, amid: list[Fault], by_rpc: bool) -> None:
@@ -353,7 +368,7 @@ class AnyOrder(RuleBasedStateMachine):
         try:
             self._end()
         except AssertionError as error:
-            error.add_note("\n".join(map(str, self.telescope.journal.entries()[-300:])))
+            error.add_note("\n".join(map(line_of, self.telescope.journal.entries()[-600:])))
             raise
         finally:
             self.client.close()
@@ -373,6 +388,13 @@ class AnyOrder(RuleBasedStateMachine):
         assert_each_stacked_once(journal, [block.names for block in self.blocks])
         assert_good_conduct(journal)
         assert stacks_on(self.garden) == sorted(block.final_name for block in self.blocks)
+
+
+def line_of(entry: JournalEntry) -> str:
+    """Write an entry of the journal for somebody who looks for what went wrong."""
+    return (
+        f"{entry.number} {entry.at:%H:%M:%S.%f} {entry.channel} {entry.method} {entry.code:d} {entry.params}"
+    )
 
 
 def stacks_on(garden: Garden) -> list[str]:

@@ -23,6 +23,7 @@ from skyrelay.seestar.errors import (
 from skyrelay.seestar.stack_run import StackRun, StackSetting, StackState
 from skyrelay.seestar.telescope import Telescope
 from skyrelay_simulators.telescope import SimulatedTelescope
+from skyrelay_simulators.telescope.faults import Drop, DropReply
 from support.telescope_wire import lossy
 from support.waiting import eventually
 
@@ -278,3 +279,17 @@ def test_nothing_is_changed_after_the_deadline(simulate: Any, connect: Any, fram
     with pytest.raises(DeadlinePassed):
         client.start_stack(FOLDER, frames, deadline=Deadline.after(timedelta(0)))
     assert not CHANGES & set(telescope.journal.methods())
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_a_telescope_that_is_away_after_the_start_may_have_started(
+    simulate: Any, connect: Any, frames: list[str], lost: bool
+) -> None:
+    telescope = simulate(stack_seconds=0.0)
+    if lost:
+        telescope.switch_on(DropReply(methods=frozenset({"start_batch_stack"}), times=1))
+    after = 2  # the looks before the start; then nothing is answered any more
+    telescope.switch_on(Drop(methods=frozenset({"iscope_get_app_state"}), after=after))
+    with pytest.raises(ReplyLost):
+        connect(telescope).start_stack(FOLDER, frames)
+    assert count(telescope, "start_batch_stack") == 1

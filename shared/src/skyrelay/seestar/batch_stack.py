@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
+from skyrelay.errors import SkyrelayError
 from skyrelay.logs import get_logger
 from skyrelay.seestar.connection import Connection
 from skyrelay.seestar.deadline import Deadline
@@ -171,13 +172,22 @@ class BatchStack:
             return self._adopt_if_started(wanted, until, lost)
         except CommandRefused as refused:
             return self._adopt_if_running(wanted, refused)
-        run = self._look_until(lambda seen: seen.state is not StackState.NONE, until)
+        try:
+            run = self._look_until(lambda seen: seen.state is not StackState.NONE, until)
+        except SkyrelayError as unseen:
+            raise ReplyLost(
+                f"{self._connection.name}: started to stack, and cannot be seen now ({unseen})"
+            ) from unseen
         return StackStart(adopted=False, run=run)
 
     def _adopt_if_started(self, wanted: StackSetting, until: Deadline, lost: ReplyLost) -> StackStart:
         """Look whether a start without a reply was carried out: any state will do, the last was cleared."""
-        run = self._look_until(lambda seen: seen.state is not StackState.NONE, until)
-        if run.state is StackState.NONE or self.setting() not in {wanted, None}:
+        try:
+            run = self._look_until(lambda seen: seen.state is not StackState.NONE, until)
+            ours = run.state is not StackState.NONE and self.setting() in {wanted, None}
+        except SkyrelayError as unseen:  # being away now does not say that nothing was started
+            raise lost from unseen
+        if not ours:
             raise lost
         return StackStart(adopted=True, run=run)
 
