@@ -76,7 +76,7 @@ class Home:
             path.write_bytes(fits_bytes(bytes(range(240)) * 15, **SHAPE, **cards))
             stack.archive_path, stack.sha256 = f"garden/{stack.crowdsky_name}", sha256_of(path)
             upload = StackUpload(
-                path, path.name, date_obs_start=stack.first_start_at, date_obs_end=stack.last_end_at
+                path, path.name, date_obs_start=stack.first_start_at, date_obs_end=stack.last_start_at
             )
             receipt = CrowdSkyClient(self.server.base_url, "alice", PASSWORD).upload_stack(upload)
             delivery = night.delivery(stack, DeliveryState.CONFIRMED, server_chunk_key=receipt.chunk_key)

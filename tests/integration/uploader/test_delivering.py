@@ -57,7 +57,7 @@ def test_a_stack_is_delivered_with_all_that_belongs_to_it(home: Home) -> None:
         "n_frames_input": "2",
         "n_frames_aligned": "2",
         "date_obs_start": "2025-03-27T01:15:00",
-        "date_obs_end": "2025-03-27T01:25:00",
+        "date_obs_end": "2025-03-27T01:24:50",
         "scrub_location": "1",
     }
     stack = home.stack(stack_id)

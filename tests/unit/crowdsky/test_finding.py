@@ -56,7 +56,7 @@ def test_another_end_is_another_stack() -> None:
     assert find_ours([longer], OURS) == Finding()
 
 
-OF_A_FILE = replace(OURS, last_end_at=None, total_exptime_s=320.0)
+OF_A_FILE = replace(OURS, last_start_at=None, total_exptime_s=320.0)
 
 
 @pytest.mark.parametrize("end", [END, None])

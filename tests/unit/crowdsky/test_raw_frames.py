@@ -63,7 +63,7 @@ def test_a_quarter_of_an_hour_another_filter_and_another_exposure_are_other_sess
     assert [len(group.frames) for group in groups] == [2, 1, 1, 1]
     assert left_out == []
     assert groups[0].identity.first_start_at == START
-    assert groups[0].identity.last_end_at == START + timedelta(seconds=11)
+    assert groups[0].identity.last_start_at == START + timedelta(seconds=11)
 
 
 def test_a_copy_goes_once_and_an_equal_name_of_another_frame_is_named() -> None:

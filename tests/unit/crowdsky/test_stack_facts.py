@@ -20,7 +20,7 @@ def test_header_and_name_together_tell_what_it_is() -> None:
 
     assert (identity.telescope_serial, identity.filter_name) == ("S50_1d3fe189", "IRCUT")
     assert identity.first_start_at == datetime(2025, 3, 27, 1, 20, 32, 955_368, tzinfo=UTC)
-    assert identity.last_end_at is None
+    assert identity.last_start_at is None
     assert identity.total_exptime_s == 320.0
     assert facts().frames == 31
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from skyrelay.crowdsky.downloading import stack_name
@@ -21,6 +21,7 @@ pieces = st.lists(
 ).map("".join)
 
 
+@example("0\xa00", "attachment; filename={}")
 @given(
     pieces, st.sampled_from(["attachment; filename={}", 'attachment; filename="{}"', "{}", "x; filename*={}"])
 )

@@ -143,7 +143,7 @@ def _upload(workshop: Workshop, stack: Stack) -> StackUpload:
         n_frames_input=stack.frames_input,
         n_frames_aligned=stack.frames_aligned,
         date_obs_start=stack.first_start_at,
-        date_obs_end=stack.last_end_at,
+        date_obs_end=stack.last_start_at,
         scrub_location=workshop.settings.crowdsky.scrubs_location,
     )
 

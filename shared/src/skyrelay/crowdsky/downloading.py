@@ -195,8 +195,8 @@ def stack_name(headers: Mapping[str, str], otherwise: str) -> str:
     otherwise
         Its name when the server gives none.
     """
-    wish = re.split(r"[/\\]", _disposition_name(headers.get("Content-Disposition", "")))[-1].strip()
-    name = safe_component(wish or otherwise)
+    wish = re.split(r"[/\\]", _disposition_name(headers.get("Content-Disposition", "")))[-1]
+    name = safe_component(" ".join(wish.split()) or otherwise)  # spaces of all kinds become plain ones
     return name if PurePosixPath(name).suffix.casefold() in _FITS_SUFFIXES else f"{name}.fits"
 
 

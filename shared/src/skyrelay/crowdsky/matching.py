@@ -27,7 +27,7 @@ class StackIdentity:
     ----------
     telescope_serial, filter_name
         Empty if not known.
-    first_start_at, last_end_at
+    first_start_at, last_start_at
         True UTC times of the first and the last frame's DATE-OBS, as they were told to the server; `None`
         if not known (a stack's own header has only the first).
     chunk_keys
@@ -39,7 +39,7 @@ class StackIdentity:
     telescope_serial: str
     filter_name: str
     first_start_at: datetime | None
-    last_end_at: datetime | None
+    last_start_at: datetime | None
     chunk_keys: frozenset[str]
     total_exptime_s: float | None = None
 
@@ -75,7 +75,7 @@ def find_ours(rows: Iterable[ServerStack], identity: StackIdentity) -> Finding:
             telescope_serial=identity.telescope_serial,
             filter_name=identity.filter_name,
             date_obs_start=identity.first_start_at,
-            date_obs_end=identity.last_end_at,
+            date_obs_end=identity.last_start_at,
         )
         if verdict:
             return Finding(row)

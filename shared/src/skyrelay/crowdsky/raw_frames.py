@@ -89,7 +89,7 @@ class RawGroup:
             telescope_serial=first.telescope,
             filter_name=first.filter_name,
             first_start_at=first.started_at,
-            last_end_at=last.started_at,
+            last_start_at=last.started_at,
             chunk_keys=self.chunk_keys,
         )
 

@@ -45,7 +45,7 @@ def stack_facts(name: str, header: FitsHeader, size_bytes: int) -> StackFacts:
         telescope_serial=header.text("TELESCOP") or "",
         filter_name=header.text("FILTER") or (parsed.filter if parsed else ""),
         first_start_at=start,
-        last_end_at=None,
+        last_start_at=None,
         chunk_keys=frozenset(_keys(name, header)),
         total_exptime_s=exptime_s,
     )

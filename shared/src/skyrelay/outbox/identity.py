@@ -22,6 +22,6 @@ def identity_of(session: Session, delivery: Delivery) -> StackIdentity:
         telescope_serial=serial or "",
         filter_name=filter_name,
         first_start_at=stack.first_start_at,
-        last_end_at=stack.last_end_at,
+        last_start_at=stack.last_start_at,
         chunk_keys=frozenset(key for key in keys if key is not None),
     )

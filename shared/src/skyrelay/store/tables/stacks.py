@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
@@ -54,3 +54,8 @@ class Stack(Base):
     next_fetch_at: Mapped[datetime | None]
     fetch_lease_until: Mapped[datetime | None]
     created_at: Mapped[datetime]
+
+    @property
+    def last_start_at(self) -> datetime:
+        """When the last frame's exposure began, its DATE-OBS: what CrowdSky calls ``date_obs_end``."""
+        return self.last_end_at - timedelta(seconds=self.exposure_total_s / max(self.frames_aligned, 1))
