@@ -7,11 +7,11 @@ from typing import NoReturn
 
 import pytest
 
-REQUIRE_ALL = "SKYRELAY_REQUIRE_ALL"  # set where everything is installed, so that nothing is left out unseen
+REQUIRE_ALL = "TESTS_REQUIRE_ALL"  # set where everything is installed (no SKYRELAY_…: that is a setting)
 
 
 def left_out(reason: str, *, may_be_required: bool = True) -> NoReturn:
-    """Skip the test; or fail it, where ``SKYRELAY_REQUIRE_ALL`` says that nothing may be left out.
+    """Skip the test; or fail it, where ``TESTS_REQUIRE_ALL`` says that nothing may be left out.
 
     ``may_be_required`` is false for what no installation can give: what this machine's kernel, or the
     container around us, does not allow.

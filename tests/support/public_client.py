@@ -22,9 +22,7 @@ from support.left_out import left_out
 _PROOF = Path(__file__).parents[1] / "proof"
 _LOCK = _PROOF / "requirements-seestarpy.lock"
 _DRIVER = _PROOF / "drive_public_client.py"
-_CACHE_VARIABLE = (
-    "SKYRELAY_TEST_CACHE"  # where environments for tests are kept; .cache in the checkout without it
-)
+_CACHE_VARIABLE = "TESTS_CACHE"  # where environments for tests are kept; .cache in the checkout without it
 _INSTALL_S, _RUN_S = 600.0, 180.0
 _STANDARD_PORTS = ((socket.SOCK_STREAM, (4700, 80, 445)), (socket.SOCK_DGRAM, (4720,)))
 

@@ -187,7 +187,7 @@ def test_it_is_said_which_telescopes_there_are(
     with pytest.raises(ConfigurationError, match="no telescope is configured"):
         server.upload_all_stacks()
     configure(garden=telescope, roof=make_telescope(serial=OTHER_SERIAL))
-    with pytest.raises(ConfigurationError, match="there are garden, roof"):
+    with pytest.raises(ConfigurationError, match=r"several telescopes are configured \(garden, roof\)"):
         server.upload_all_stacks()
     with pytest.raises(ConfigurationError, match="no telescope is named 'cellar'"):
         server.upload_all_stacks(ips="cellar")

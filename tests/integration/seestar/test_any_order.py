@@ -1,7 +1,7 @@
 """Whatever is asked of a telescope and whatever befalls it, in any order: nothing is stacked twice or lost.
 
 Hypothesis plays commands and faults against the real client and the simulated telescope, over sockets.
-The short play is part of the tests. ``SKYRELAY_LONG_PLAY=examples`` makes it that many examples long.
+The short play is part of the tests. ``TESTS_LONG_PLAY=examples`` makes it that many examples long.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ from skyrelay_simulators.telescope.faults import (
 from support.block_worker import BlockWorker, WantedBlock
 
 STEPS = 40
-EXAMPLES = int(os.environ.get("SKYRELAY_LONG_PLAY", "8"))
+EXAMPLES = int(os.environ.get("TESTS_LONG_PLAY", "8"))
 REPLY = timedelta(seconds=0.5)  # simulated telescopes answer in milliseconds: what takes longer is lost
 PATIENCE = timedelta(seconds=1)
 ATTEMPTS = 6  # in peace each block is done with the first or, where one is left to settle, the second
@@ -408,11 +408,11 @@ def test_in_any_order_each_block_is_stacked_once(garden: Garden, capsys: pytest.
         stateful_step_count=STEPS,
         deadline=None,
         suppress_health_check=list(HealthCheck),
-        derandomize="SKYRELAY_LONG_PLAY" not in os.environ,
+        derandomize="TESTS_LONG_PLAY" not in os.environ,
         database=None,
         phases=[Phase.generate],  # shrinking would play for minutes; the journal tells more than fewer steps
     )
     run_state_machine_as_test(lambda: AnyOrder(garden), settings=play)
-    if "SKYRELAY_LONG_PLAY" in os.environ:
+    if "TESTS_LONG_PLAY" in os.environ:
         with capsys.disabled():
             print(*(f"\n{count:8d}  {what}" for what, count in sorted(garden.done.items())))  # noqa: T201 - asked for
