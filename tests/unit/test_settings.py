@@ -388,3 +388,34 @@ def test_a_redis_address_without_its_scheme_is_refused_and_not_repeated() -> Non
     with pytest.raises(ConfigurationError, match="redis_url: is no address") as refused:
         load_settings(environ={"SKYRELAY_REDIS_URL": "alice:hunter2@home:6379"})
     assert "hunter2" not in str(refused.value)
+
+
+def test_quiet_hours_are_one_span_or_several(tmp_path: Path) -> None:
+    def hours(value: object) -> list[str]:
+        settings = load(tmp_path, {"crowdsky": {"quiet_hours": value}})
+        return [str(span) for span in settings.crowdsky.quiet_hours]
+
+    assert hours("22:00-06:30") == ["22:00-06:30"]
+    assert hours(["7:00-9:00", "22:00 – 23:00"]) == ["07:00-09:00", "22:00-23:00"]
+    assert hours("") == []
+    by_environment = load(tmp_path, {}, SKYRELAY_CROWDSKY__QUIET_HOURS="22:00-06:30")
+    assert len(by_environment.crowdsky.quiet_hours) == 1
+    for wrong in ("22-6", "22:00-22:00", "25:00-26:00"):
+        assert "crowdsky.quiet_hours" in problem(tmp_path, {"crowdsky": {"quiet_hours": wrong}})
+
+
+def test_a_floor_is_for_all_telescopes_or_for_each(tmp_path: Path) -> None:
+    one = load(tmp_path, {"archive": {"reserve_gb": 1.5}}).archive
+    assert (one.reserve_bytes("garden"), one.reserve_bytes("roof")) == (1_500_000_000,) * 2
+    each = load(tmp_path, {"telescopes": [_GARDEN], "archive": {"reserve_gb": {"garden": 20}}}).archive
+    assert (each.reserve_bytes("garden"), each.reserve_bytes("roof")) == (20_000_000_000, 0)
+
+
+def test_a_floor_for_a_telescope_that_there_is_none_of_is_named(tmp_path: Path) -> None:
+    content = {"telescopes": [_GARDEN], "archive": {"reserve_gb": {"gardn": 20}}}
+    assert "no telescope is named 'gardn'; did you mean 'garden'?" in problem(tmp_path, content)
+
+
+def test_the_key_file_may_come_from_the_environment(tmp_path: Path) -> None:
+    settings = load(tmp_path, {}, SKYRELAY_SECRET_KEY_FILE="/run/secrets/skyrelay")
+    assert settings.key_path == Path("/run/secrets/skyrelay")

@@ -11,10 +11,12 @@ from redis import Redis
 from sqlalchemy import select
 
 from skyrelay.domain.states import BlockState, DeliveryState, TelescopeState
+from skyrelay.outbox.measurements import enqueue_measurement
 from skyrelay.settings import Settings, StackingSettings
 from skyrelay.store.engine import Store
 from skyrelay.store.tables import AuditEntry, Block, Delivery, Destination, Stack
 from support.gateway import GatewayClient, running_gateway
+from support.node_cloud import payload
 from support.recorded_night import RecordedNight
 from support.redis_server import RedisServer
 
@@ -236,3 +238,31 @@ def test_what_arrived_or_is_on_its_way_is_not_sent_again(
     assert answer.status_code == 409
     assert answer.headers["content-type"] == "application/problem+json"
     assert delivery_of(store, delivery_id).state == state
+
+
+def test_a_measurement_that_was_given_up_is_shown_and_can_be_sent_again(
+    gateway: GatewayClient, store: Store
+) -> None:
+    with store.write() as session:
+        enqueue_measurement(session, payload(0), now=NOW, actor="cloud-agent", first_try=None)
+        enqueue_measurement(session, payload(1), now=NOW, actor="cloud-agent", first_try=None, queue_max=1)
+    (need,) = [
+        need
+        for need in gateway.read("/api/v1/status")["needs_you"]
+        if need["what"] == "measurement of T CrB to cloud"
+    ]
+    assert "cloud.queue_max is 1" in need["reason"]
+    assert gateway.read("/api/v1/status")["deliveries"]["dead"] == 1
+
+    assert gateway.post(f"/{need['action']['path']}", {}).status_code == 202
+
+    with store.read() as session:
+        states = list(session.scalars(select(Delivery.state).order_by(Delivery.id)))
+    assert states == [DeliveryState.PENDING] * 2
+
+
+def test_a_full_archive_is_said_in_words_of_its_own(gateway: GatewayClient, store: Store) -> None:
+    with store.write() as session:
+        session.add(Destination(name="archive", paused_reason="the archive's disk is full"))
+    needs = {need["what"]: need for need in gateway.read("/api/v1/status")["needs_you"]}
+    assert needs["The archive is full"]["what_to_do"].startswith("Free some space")

@@ -45,6 +45,11 @@ class Books:
         with self._store.write() as session:
             accounts.note_outcome(session, ALICE, outcome, "the server's words", NOW + hours * HOUR)
 
+    def fail_to_list(self, hours: float = 0.0) -> None:
+        with self._store.write() as session:
+            outcome, now = TryAgain(FIRST_DELAY, blame=Blame.LINE), NOW + hours * HOUR
+            accounts.note_outcome(session, ALICE, outcome, "no list", now, listing=True)
+
     def resume(self, account: Account, hours: float = 0.0) -> None:
         with self._store.write() as session:
             accounts.resume_if_changed(session, account, NOW + hours * HOUR)
@@ -123,6 +128,26 @@ def test_a_server_that_falls_over_every_item_is_dead_after_three_of_them(store: 
     assert [crowdsky.admit(1), crowdsky.admit(1)] == [Admission.PROBE, Admission.CLOSED], (
         "that it lists is no proof that it takes anything"
     )
+
+
+def test_lists_that_fail_now_and_then_do_not_add_up(store: Store) -> None:
+    crowdsky = Books(store)
+    crowdsky.succeed()
+    for hours in range(10):
+        crowdsky.fail_to_list(hours)
+        assert hold(crowdsky, hours) == FIRST_DELAY
+        crowdsky.list(hours + 0.5)
+        assert crowdsky.admit(hours + 0.5) is Admission.OPEN
+    assert crowdsky.row().failures == 0
+
+
+def test_lists_that_fail_one_after_the_other_are_asked_for_ever_more_rarely(store: Store) -> None:
+    crowdsky = Books(store)
+    waits = []
+    for _ in range(5):
+        crowdsky.fail_to_list()
+        waits.append(hold(crowdsky, 0))
+    assert waits == [FIRST_DELAY * 2**number for number in range(5)]
 
 
 def test_one_item_that_breaks_the_server_holds_nobody_back_while_others_pass(store: Store) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from skyrelay.domain.states import BLOCK_STEPS, DELIVERY_STEPS, BlockState, DeliveryState
 from skyrelay.store.engine import Store
 from skyrelay.store.tables import AuditEntry, Block, Delivery, Telescope
-from skyrelay.store.transitions import StaleState, audit, move_block, move_delivery
+from skyrelay.store.transitions import StaleState, audit, move_block, move_deliveries, move_delivery
 from support.recorded_night import RecordedNight
 
 _EVENING = datetime(2025, 3, 26, 21, 15)  # noqa: DTZ001 - a telescope's wall clock
@@ -180,3 +180,41 @@ def test_other_events_are_written_down_too(store: Store) -> None:
         "person", "telescope", None, "paused", "rain",
     )  # fmt: skip
     assert (line.from_state, line.to_state, line.detail) == (None, None, None)
+
+
+def test_many_deliveries_take_a_step_at_once_each_with_its_line(store: Store, delivery_id: int) -> None:
+    with store.write() as session:
+        move_deliveries(
+            session,
+            [delivery_id],
+            DeliveryState.PENDING,
+            DeliveryState.SENDING,
+            now=_NOW,
+            actor="uploader",
+            reason="being sent",
+            sent_at=_NOW,
+        )
+    with store.read() as session:
+        delivery = session.get_one(Delivery, delivery_id)
+    assert (delivery.state, delivery.reason, delivery.sent_at) == ("sending", "being sent", _NOW)
+    (entry,) = entries(store)
+    assert (entry.from_state, entry.to_state, entry.subject_id) == ("pending", "sending", delivery_id)
+
+
+def test_many_deliveries_of_which_one_has_gone_on_stay_as_they_are(store: Store, delivery_id: int) -> None:
+    before, to = DeliveryState.RETRYING, DeliveryState.SENDING
+    with pytest.raises(StaleState, match="1 of 1"), store.write() as session:
+        move_deliveries(session, [delivery_id], before, to, now=_NOW, actor="uploader")
+    assert entries(store) == []
+
+
+def test_many_deliveries_take_no_step_that_does_not_exist(store: Store, delivery_id: int) -> None:
+    with pytest.raises(ValueError, match="no step from confirmed"), store.write() as session:
+        move_deliveries(
+            session,
+            [delivery_id],
+            DeliveryState.CONFIRMED,
+            DeliveryState.SENDING,
+            now=_NOW,
+            actor="uploader",
+        )

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, defer
 
 from skyrelay.domain.states import BlockState, DeliveryState
-from skyrelay.store.tables import Block, Delivery, Stack, Telescope
+from skyrelay.store.tables import Block, Delivery, Measurement, Stack, Telescope
 from skyrelay_gateway.finding import check_target, find_telescope
 from skyrelay_gateway.models import BlockView, DeliveryView, Page, StackView, TargetView, TelescopeView
 from skyrelay_gateway.paging import PageRequest, cut
@@ -78,14 +78,20 @@ def list_deliveries(
     if state is not None:
         query = query.where(Delivery.state == state)
     rows, cursor = _part(session, _confined(session, query, filters), Delivery.id, page)
-    views = (delivery_view(row.Delivery, row.Stack, row.Block, row.telescope) for row in rows)
+    views = (
+        delivery_view(row.Delivery, row.Stack, row.Block, row.telescope, row.Measurement) for row in rows
+    )
     return Page(items=tuple(views), next_cursor=cursor)
 
 
 def find_delivery(session: Session, delivery_id: int) -> DeliveryView | None:
     """Give one delivery; `None` when there is none of that id."""
     row = session.execute(_delivery_query().where(Delivery.id == delivery_id)).one_or_none()
-    return None if row is None else delivery_view(row.Delivery, row.Stack, row.Block, row.telescope)
+    return (
+        None
+        if row is None
+        else delivery_view(row.Delivery, row.Stack, row.Block, row.telescope, row.Measurement)
+    )
 
 
 def list_targets(session: Session, limit: int, cursor: str | None, telescope: str | None) -> Page[TargetView]:
@@ -123,10 +129,11 @@ def _confined(session: Session, query: AnySelect, filters: Filters) -> AnySelect
 
 def _delivery_query() -> AnySelect:
     return (
-        select(Delivery, Stack, Block, Telescope.name.label("telescope"))
-        .join(Stack, Stack.id == Delivery.stack_id)
-        .join(Block, Block.id == Stack.block_id)
-        .join(Telescope, Telescope.id == Block.telescope_id)
+        select(Delivery, Stack, Block, Telescope.name.label("telescope"), Measurement)
+        .outerjoin(Stack, Stack.id == Delivery.stack_id)
+        .outerjoin(Block, Block.id == Stack.block_id)
+        .outerjoin(Telescope, Telescope.id == Block.telescope_id)
+        .outerjoin(Measurement, Measurement.id == Delivery.measurement_id)
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, NaiveDatetime, model_validator
 
-from skyrelay.domain.states import BlockState, DeliveryState, Reach, TelescopeState
+from skyrelay.domain.states import BlockState, DeliveryKind, DeliveryState, Reach, TelescopeState
 
 ItemT = TypeVar("ItemT")
 
@@ -123,15 +123,16 @@ class StackView(View):
 
 
 class DeliveryView(View):
-    """A delivery: one stack owed to one destination."""
+    """A delivery: one thing owed to one destination; what only a stack has is null for the others."""
 
     id: int
-    stack_id: int
-    block_id: int
-    telescope: str
+    kind: DeliveryKind
+    stack_id: int | None
+    block_id: int | None
+    telescope: str | None
     target: str
-    night: date
-    stack_name: str
+    night: date | None
+    stack_name: str | None
     destination: str
     state: DeliveryState
     reason: str
@@ -141,7 +142,7 @@ class DeliveryView(View):
     sent_at: AwareDatetime | None
     accepted_at: AwareDatetime | None
     confirmed_at: AwareDatetime | None
-    chunk_key: str
+    chunk_key: str | None
     server_chunk_key: str | None
     server_job: str | None
     server_id: str | None

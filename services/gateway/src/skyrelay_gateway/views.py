@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
-from skyrelay.domain.states import BlockState, DeliveryState, Reach, TelescopeState
+from skyrelay.domain.states import BlockState, DeliveryKind, DeliveryState, Reach, TelescopeState
 from skyrelay.store.receipts import utc_offset_text
-from skyrelay.store.tables import Block, Delivery, Stack, Telescope
+from skyrelay.store.tables import Block, Delivery, Measurement, Stack, Telescope
 from skyrelay_gateway.models import BlockView, DeliveryView, StackView, TelescopeView
 from skyrelay_gateway.words import telescope_words
 
@@ -96,16 +96,23 @@ def stack_view(stack: Stack, block: Block, telescope: str) -> StackView:
     )
 
 
-def delivery_view(delivery: Delivery, stack: Stack, block: Block, telescope: str) -> DeliveryView:
-    """Give a delivery as the API shows it."""
+def delivery_view(
+    delivery: Delivery,
+    stack: Stack | None,
+    block: Block | None,
+    telescope: str | None,
+    measurement: Measurement | None,
+) -> DeliveryView:
+    """Give a delivery as the API shows it: of a stack with its block, or of a measurement."""
     return DeliveryView(
         id=delivery.id,
-        stack_id=stack.id,
-        block_id=block.id,
+        kind=DeliveryKind(delivery.kind),
+        stack_id=stack.id if stack else None,
+        block_id=block.id if block else None,
         telescope=telescope,
-        target=block.target,
-        night=date.fromisoformat(block.night),
-        stack_name=stack.crowdsky_name,
+        target=block.target if block else measurement.target if measurement else "",
+        night=date.fromisoformat(block.night) if block else None,
+        stack_name=stack.crowdsky_name if stack else None,
         destination=delivery.destination,
         state=DeliveryState(delivery.state),
         reason=delivery.reason,
@@ -115,7 +122,7 @@ def delivery_view(delivery: Delivery, stack: Stack, block: Block, telescope: str
         sent_at=delivery.sent_at,
         accepted_at=delivery.accepted_at,
         confirmed_at=delivery.confirmed_at,
-        chunk_key=stack.chunk_key,
+        chunk_key=stack.chunk_key if stack else None,
         server_chunk_key=delivery.server_chunk_key,
         server_job=delivery.server_job,
         server_id=delivery.server_id,

@@ -56,7 +56,7 @@ def _list(workshop: Workshop) -> list[ServerStack] | None:
     except SkyrelayError as error:
         outcome = outcome_of(error, attempts=0, jitter=random.random())  # noqa: S311 - spreads load only
         with workshop.store.write() as session:
-            accounts.note_outcome(session, account, outcome, str(error), workshop.clock())
+            accounts.note_outcome(session, account, outcome, str(error), workshop.clock(), listing=True)
         _log.warning("the server's list cannot be had", problem=str(error))
         return None
 

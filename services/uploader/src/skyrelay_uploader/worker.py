@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from functools import partial
+from typing import Any
 
 from celery import Celery
 from celery.concurrency import get_implementation
@@ -29,12 +30,17 @@ _log = get_logger(__name__)
 
 def main(settings: Settings) -> int:
     """Work until SIGTERM or SIGINT; a transfer that is not over by then is taken up by the next start."""
+    return run(settings)
+
+
+def run(settings: Settings, **collaborators: Any) -> int:
+    """Do the same with other collaborators of the `Workshop` than its own (a clock, say)."""
     stop = stop_on_signals()
     store = open_store(settings, stop)
     if store is None:
         return 0
     app = build_celery(settings.redis)
-    register_tasks(app, Workshop(settings, store, partial(nudge, app)))
+    register_tasks(app, Workshop(settings, store, partial(nudge, app), **collaborators))
     keep_our_logs()
     worker_shutting_down.connect(_bound_the_shutdown, weak=False)
     worker_ready.connect(lambda **_: _stop_if(stop), weak=False)

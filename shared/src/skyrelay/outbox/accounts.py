@@ -68,7 +68,7 @@ def destination(session: Session, name: str, now: datetime) -> Destination:
     """Give a destination's row; a new account is first to be probed."""
     row = session.get(Destination, name, with_for_update=True)
     if row is None:
-        row = Destination(name=name, next_probe_at=now, failures=0)
+        row = Destination(name=name, next_probe_at=now, failures=0, listing_failures=0)
         session.add(row)
         session.flush()
     return row
@@ -109,22 +109,31 @@ def note_success(session: Session, name: str, now: datetime, actor: str) -> None
         return  # an answer to something sent before the pause; what paused it still stands
     if row.paused_reason is not None:
         _resume(session, row, now, actor, "it works again")
-    row.next_probe_at, row.failures, row.trouble = None, 0, None
+    row.next_probe_at, row.failures, row.listing_failures, row.trouble = None, 0, 0, None
 
 
 def note_listing(session: Session, name: str, now: datetime) -> None:
-    """Note that a list was had: it ends a pause for the line's sake, not one for want of room.
+    """Note that a list was had: the server is there.
 
-    It says nothing about uploads that fail one after the other, so their count stands.
+    That ends no pause for want of room, and is no proof that uploads work where several in a row did not.
     """
     row = destination(session, name, now)
-    if row.paused_reason is None:
-        row.last_ok_at = now
-        row.next_probe_at = None if row.failures < _FAULTS_OF_A_SERVER else now
+    if row.paused_reason is not None:
+        return
+    row.last_ok_at, row.listing_failures = now, 0
+    row.next_probe_at = None if row.failures < _FAULTS_OF_A_SERVER else now
 
 
-def note_outcome(session: Session, account: Account, outcome: Outcome, reason: str, now: datetime) -> None:
-    """Write down what a failed try says about the account."""
+def note_outcome(
+    session: Session, account: Account, outcome: Outcome, reason: str, now: datetime, *, listing: bool = False
+) -> None:
+    """Write down what a failed try says about the account.
+
+    Parameters
+    ----------
+    listing
+        Whether the server was only asked for its list.
+    """
     row = destination(session, account.destination, now)
     match outcome:
         case Pause(probe_after):
@@ -132,8 +141,8 @@ def note_outcome(session: Session, account: Account, outcome: Outcome, reason: s
         case GiveUp(server_said_so=True):
             note_success(session, account.destination, now, account.actor)
         case TryAgain(blame=Blame.LINE | Blame.UNSURE) if row.paused_reason is None:
-            row.failures, row.trouble = row.failures + 1, reason
-            _hold(row, outcome, now)
+            row.trouble = reason
+            _hold(row, outcome, _count(row, listing=listing), now)
         case _:
             if row.next_probe_at is not None and row.paused_reason is None:
                 row.next_probe_at = now  # it said nothing about the account: the next one may try
@@ -183,12 +192,20 @@ def is_of(digest: str | None, account: Account) -> bool:
     return bool(salt) and hmac.compare_digest(digest or "", credentials_digest(account, salt))
 
 
-def _hold(row: Destination, outcome: TryAgain, now: datetime) -> None:
+def _count(row: Destination, *, listing: bool) -> int:
+    if listing:
+        row.listing_failures += 1
+        return row.listing_failures
+    row.failures += 1
+    return row.failures
+
+
+def _hold(row: Destination, outcome: TryAgain, failures: int, now: datetime) -> None:
     """Let the whole account wait, the longer the more failures there were."""
     if outcome.blame is Blame.LINE:
-        wait = wait_asked(outcome.asked, row.failures - 1, jitter=0.0)
-    elif row.failures >= _FAULTS_OF_A_SERVER:
-        wait = growing_delay(row.failures - _FAULTS_OF_A_SERVER, jitter=0.0)
+        wait = wait_asked(outcome.asked, failures - 1, jitter=0.0)
+    elif failures >= _FAULTS_OF_A_SERVER:
+        wait = growing_delay(failures - _FAULTS_OF_A_SERVER, jitter=0.0)
     else:  # this item may be to blame: a probe that failed so tells nothing, and the next one may try
         row.next_probe_at = now if row.next_probe_at is not None else None
         return
@@ -200,7 +217,8 @@ def _hold(row: Destination, outcome: TryAgain, now: datetime) -> None:
 def _resume(session: Session, row: Destination, now: datetime, actor: str, reason: str) -> None:
     _audit(session, row, now, actor, "resumed", reason)
     row.paused_reason = row.paused_at = row.credentials_digest = None
-    row.failures, row.trouble = 0, None
+    row.failures = row.listing_failures = 0
+    row.trouble = None
 
 
 def _audit(session: Session, row: Destination, now: datetime, actor: str, event: str, reason: str) -> None:

@@ -71,8 +71,8 @@ def book_failed_send(
 def book_unsent(
     session: Session, account: Account, delivery: Delivery, outcome: Outcome, reason: str, now: datetime
 ) -> None:
-    """Write down what went wrong before the send began: the delivery stays in its state."""
-    note_outcome(session, account, outcome, reason, now)
+    """Write down what went wrong when the list was asked for, before any send: the state stays."""
+    note_outcome(session, account, outcome, reason, now, listing=True)
     if isinstance(outcome, GiveUp):
         bury(session, delivery, reason, now, account.actor, attempts=delivery.attempts + 1)
         return

@@ -18,8 +18,8 @@ class Destination(Base):
 
     While ``paused_reason`` is set nothing is sent there. ``credentials_digest`` tells when the
     credentials have changed since the pause (a salted digest, from which they cannot be had back).
-    ``failures`` counts the tries that failed since the last one that worked, ``trouble`` says in words
-    what the last of them met.
+    ``failures`` counts the sends that failed since the last one that worked, ``listing_failures`` the
+    questions for the server's list; ``trouble`` says in words what the last of them met.
     """
 
     __tablename__ = "destinations"
@@ -31,4 +31,5 @@ class Destination(Base):
     next_probe_at: Mapped[datetime | None]
     last_ok_at: Mapped[datetime | None]
     failures: Mapped[int] = mapped_column(default=0)
+    listing_failures: Mapped[int] = mapped_column(default=0)
     trouble: Mapped[str | None]

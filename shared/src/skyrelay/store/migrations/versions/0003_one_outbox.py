@@ -32,6 +32,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("destinations") as table:
         table.add_column(sa.Column("failures", sa.Integer(), nullable=False, server_default="0"))
+        table.add_column(sa.Column("listing_failures", sa.Integer(), nullable=False, server_default="0"))
         table.add_column(sa.Column("trouble", sa.String(), nullable=True))
     with op.batch_alter_table("stacks") as table:
         table.add_column(sa.Column("picture_path", sa.String(), nullable=True))
