@@ -113,7 +113,7 @@ class Home:
 
     def _due(self, row: Telescope) -> tuple[TaskName, int] | None:
         with self.store.read() as session:
-            due = due_work(session, row, self.settings.stacking, utc_now())
+            due = due_work(session, row, self.settings, utc_now())
         return (due[0], next(v for k, v in due[1].model_dump().items() if k != "version")) if due else None
 
     def take_in(self, *events: FrameEvent, clock: datetime | None = None) -> int:

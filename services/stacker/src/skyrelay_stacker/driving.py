@@ -48,6 +48,7 @@ from skyrelay_stacker.booking import (
     outputs_before,
 )
 from skyrelay_stacker.clocks import record_clock
+from skyrelay_stacker.dawns import record_place
 from skyrelay_stacker.looking import (
     address_of,
     record_failure,
@@ -57,7 +58,7 @@ from skyrelay_stacker.looking import (
     with_owner,
 )
 from skyrelay_stacker.planning import has_unseen_frames
-from skyrelay_stacker.reconciling import reconcile_telescope, why_not_now
+from skyrelay_stacker.reconciling import reconcile_telescope, why_not_now, why_paused
 from skyrelay_stacker.recording import ACTOR
 from skyrelay_stacker.renaming import rename_stack
 from skyrelay_stacker.workshop import Workshop
@@ -181,7 +182,7 @@ class _Drive:
 
     def _go_on(self, block: Block) -> None:
         if block.state == BlockState.READY and (
-            self._why_not() is not None or self._book_earlier(block) or not self._start(block)
+            self._why_not(block) is not None or self._book_earlier(block) or not self._start(block)
         ):
             return
         run = self._run_of(self._read_block())
@@ -201,7 +202,9 @@ class _Drive:
             if device.serial != telescope.serial:
                 record_stranger(telescope, device.serial, now)
                 return False
+            telescope.served_at = now
             record_clock(session, telescope, device, now)
+            record_place(telescope, device)
             status = with_owner(session, telescope, status, setting)
             record_status(telescope, with_clock(status, device, now), now)
         return True
@@ -228,10 +231,11 @@ class _Drive:
             raise StackFailed(str(error), is_lasting=False) from error
         return True
 
-    def _why_not(self) -> str | None:
+    def _why_not(self, block: Block) -> str | None:
         with self._workshop.store.read() as session:
             telescope = session.get_one(Telescope, self._telescope_id)
-        return why_not_now(telescope, self._workshop.settings.stacking, utc_now())
+            paused = why_paused(session, block)
+        return paused or why_not_now(telescope, self._workshop.settings.stacking, utc_now())
 
     def _book_earlier(self, block: Block) -> bool:
         """Book what an earlier try at the same frames made after all; tell whether there was such a stack.

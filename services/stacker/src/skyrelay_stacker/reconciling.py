@@ -10,9 +10,11 @@ from sqlalchemy.orm import Session
 from skyrelay.domain.states import IN_TOUCH, BlockState, TelescopeState
 from skyrelay.queue.tasks import BlockMessage, Message, TaskName, TelescopeMessage
 from skyrelay.service import utc_now
-from skyrelay.settings import StackingSettings
+from skyrelay.settings import Settings, StackingSettings
 from skyrelay.store.leases import is_held
+from skyrelay.store.pauses import pause_of, pause_words, pauses_on
 from skyrelay.store.tables import Block, Telescope
+from skyrelay_stacker.dawns import dawn_at
 from skyrelay_stacker.planning import next_block_of, retry_failed
 from skyrelay_stacker.workshop import Workshop
 
@@ -27,8 +29,10 @@ def reconcile(workshop: Workshop) -> None:
     now = utc_now()
     with workshop.store.write() as session:
         retry_failed(session, now)
-        telescopes = session.scalars(select(Telescope)).all()
-        nudges = [due_work(session, telescope, workshop.settings.stacking, now) for telescope in telescopes]
+        # Who has waited longest comes first in the queue: there may be more telescopes than workers.
+        turns = select(Telescope).order_by(Telescope.served_at.asc().nulls_first(), Telescope.id)
+        telescopes = session.scalars(turns).all()
+        nudges = [due_work(session, telescope, workshop.settings, now) for telescope in telescopes]
     for due in nudges:
         if due is not None and not workshop.nudge(*due):
             return  # each further try would wait for the broker as long; the next tick says it all
@@ -38,19 +42,17 @@ def reconcile_telescope(workshop: Workshop, telescope_id: int) -> None:
     """Nudge what is next on one telescope, so that a night's blocks follow each other at once."""
     with workshop.store.read() as session:
         telescope = session.get(Telescope, telescope_id)
-        due = telescope and due_work(session, telescope, workshop.settings.stacking, utc_now())
+        due = telescope and due_work(session, telescope, workshop.settings, utc_now())
     if due:
         workshop.nudge(*due)
 
 
-def due_work(
-    session: Session, telescope: Telescope, stacking: StackingSettings, now: datetime
-) -> Nudge | None:
+def due_work(session: Session, telescope: Telescope, settings: Settings, now: datetime) -> Nudge | None:
     """Say what is to be done on a telescope now: look at it, stack a block, or nothing."""
     if telescope.host is None or is_held(telescope, now):
         return None
-    block = next_block_of(session, telescope, stacking, now)
-    if block is not None and _may_go_on(telescope, block, stacking, now):
+    block = next_block_of(session, telescope, settings.stacking, now, dawn=dawn_at(telescope, settings, now))
+    if block is not None and _may_go_on(telescope, block, settings.stacking, now):
         return TaskName.STACK_BLOCK, BlockMessage(block_id=block.id)
     if telescope.next_look_at is None or telescope.next_look_at <= now:
         return TaskName.LOOK_AT_TELESCOPE, TelescopeMessage(telescope_id=telescope.id)
@@ -64,6 +66,12 @@ def _may_go_on(telescope: Telescope, block: Block, stacking: StackingSettings, n
     if block.state == BlockState.STACKING:  # looked for once the telescope answers again
         return telescope.state in _ANSWERS
     return why_not_now(telescope, stacking, now) is None
+
+
+def why_paused(session: Session, block: Block) -> str | None:
+    """Say who has paused the stacking of a block; `None` when nobody has."""
+    pause = pause_of(pauses_on(session, block.telescope_id), block.target)
+    return None if pause is None else pause_words(pause)
 
 
 def why_not_now(telescope: Telescope, stacking: StackingSettings, now: datetime) -> str | None:

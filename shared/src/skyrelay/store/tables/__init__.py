@@ -7,6 +7,8 @@ from skyrelay.store.tables.deliveries import Delivery
 from skyrelay.store.tables.destinations import Destination
 from skyrelay.store.tables.frames import Frame
 from skyrelay.store.tables.ignored_files import IgnoredFile
+from skyrelay.store.tables.pauses import Pause
+from skyrelay.store.tables.runs import Run, RunBlock
 from skyrelay.store.tables.scripted_stacks import ScriptedStack
 from skyrelay.store.tables.stacks import Stack
 from skyrelay.store.tables.telescopes import Telescope
@@ -19,6 +21,9 @@ __all__ = [
     "Destination",
     "Frame",
     "IgnoredFile",
+    "Pause",
+    "Run",
+    "RunBlock",
     "ScriptedStack",
     "Stack",
     "Telescope",
