@@ -14,6 +14,8 @@ from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, defer
 
 from skyrelay.domain.states import BlockState, DeliveryState
+from skyrelay.store.late_frames import count_late
+from skyrelay.store.newest import is_newest_of_block
 from skyrelay.store.tables import Block, Delivery, Stack, Telescope
 from skyrelay_gateway.finding import check_target, find_telescope
 from skyrelay_gateway.models import BlockView, DeliveryView, Page, StackView, TargetView, TelescopeView
@@ -49,12 +51,13 @@ def list_blocks(
     query = (
         select(Block, Telescope.name.label("telescope"), Stack)
         .join(Telescope, Telescope.id == Block.telescope_id)
-        .outerjoin(Stack, Stack.block_id == Block.id)
+        .outerjoin(Stack, is_newest_of_block())
     )
     if state is not None:
         query = query.where(Block.state == state)
     rows, cursor = _part(session, _confined(session, query, filters), Block.id, page)
-    views = (block_view(row.Block, row.telescope, row.Stack) for row in rows)
+    late = count_late(session, [row.Block.id for row in rows])
+    views = (block_view(row.Block, row.telescope, row.Stack, late.get(row.Block.id, 0)) for row in rows)
     return Page(items=tuple(views), next_cursor=cursor)
 
 

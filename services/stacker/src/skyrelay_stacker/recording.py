@@ -280,7 +280,7 @@ def mark_presence(
     *,
     folders: Collection[str] | None = None,
 ) -> None:
-    """Say of each frame that is not stacked yet whether an inventory found it on its telescope.
+    """Say of each frame that is still to be stacked whether an inventory found it on its telescope.
 
     Nothing is said of a frame that was seen first while the inventory was under way, nor of one in a
     folder that was not looked at.
@@ -295,9 +295,12 @@ def mark_presence(
         The folders that were looked at; `None` when that is all that there are.
     """
     touched: set[int] = set()
+    to_be_stacked_again = select(Block.id).where(
+        Block.telescope_id == telescope_id, Block.state == BlockState.COLLECTING
+    )
     waiting = select(Frame).where(
         Frame.telescope_id == telescope_id,
-        Frame.stack_id.is_(None),
+        or_(Frame.stack_id.is_(None), Frame.block_id.in_(to_be_stacked_again)),
         Frame.state.in_([FrameState.OK, FrameState.NOT_ON_TELESCOPE]),
     )
     for frame in session.scalars(waiting):
