@@ -167,6 +167,20 @@ class NightView(View):
     frames_without_block: int
 
 
+class RunView(View):
+    """What a telescope stacked in one go; ``ended_at`` is null while it goes on.
+
+    ``summary`` has the shape of ``skyrelay.crowdsky.chunks.stack_all``'s, with the times as texts.
+    """
+
+    id: int
+    telescope: str
+    night: date
+    began_at: AwareDatetime
+    ended_at: AwareDatetime | None
+    summary: dict[str, Any]
+
+
 class ServiceView(View):
     """How a service is: ``detail`` is what it says of itself."""
 

@@ -17,6 +17,7 @@ from skyrelay.seestar.stack_run import StackRun
 from skyrelay.seestar.telescope import Telescope as Seestar
 from skyrelay.service import utc_now
 from skyrelay.store.holding import HeldLease
+from skyrelay.store.runs import COMPLETE, note_outcome
 from skyrelay.store.tables import Block, Delivery, Frame, ScriptedStack, Stack
 from skyrelay.store.tables.destinations import CROWDSKY
 from skyrelay.store.transitions import StaleState, move_block
@@ -55,6 +56,7 @@ def book_stack(
             next_attempt_at=None,
             needs_you=False,
         )
+        note_outcome(session, block, COMPLETE, stack_id=stack.id)
         if workshop.settings.crowdsky.enabled and block.minutes == BLOCK_MINUTES:
             _owe_to_crowdsky(session, stack)
     return stack

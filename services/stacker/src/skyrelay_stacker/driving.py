@@ -38,6 +38,7 @@ from skyrelay.seestar.telescope import Telescope as Seestar
 from skyrelay.service import utc_now
 from skyrelay.store.holding import HeldLease, held
 from skyrelay.store.leases import LeaseLost
+from skyrelay.store.runs import join_run, note_outcome
 from skyrelay.store.tables import Block, Frame, Telescope
 from skyrelay.store.transitions import StaleState, move_block
 from skyrelay_stacker.booking import (
@@ -78,9 +79,10 @@ _NO_TELESCOPE = (Unreachable, KeyMissing, KeyRefused, NotATelescope)
 class StackFailed(SkyrelayError):  # noqa: N818 - the state it leads to
     """The telescope gave a block's stack up."""
 
-    def __init__(self, reason: str, *, is_lasting: bool) -> None:
+    def __init__(self, reason: str, *, is_lasting: bool, status: str = "error") -> None:
         super().__init__(reason)
         self.is_lasting = is_lasting
+        self.status = status  # as the run's summary names it
 
 
 def stack_block(workshop: Workshop, block_id: int) -> None:
@@ -303,6 +305,7 @@ class _Drive:
             started_at=now,
             percent=0.0,
         )
+        join_run(session, block, now)
 
     # -- watching ---------------------------------------------------------------------------------
 
@@ -358,7 +361,7 @@ class _Drive:
     def _stop_overdue(self) -> StackRun:
         final = self._stop()
         if final.state is not StackState.COMPLETE:
-            raise StackFailed("it took longer than stacking.max_wait_sec", is_lasting=False)
+            raise StackFailed("it took longer than stacking.max_wait_sec", is_lasting=False, status="timeout")
         return final
 
     def _should_return(self, glances: Glances) -> bool:
@@ -414,7 +417,9 @@ class _Drive:
         if run.state in {StackState.FAIL, StackState.CANCEL}:
             self._clear()
             raise StackFailed(
-                run.error or f"the telescope reports {run.state}", is_lasting=run.is_lasting_failure
+                run.error or f"the telescope reports {run.state}",
+                is_lasting=run.is_lasting_failure,
+                status=run.state.value,
             )
         if self._is_held():
             self._clear()
@@ -469,6 +474,7 @@ class _Drive:
                     attempts=attempts,
                     percent=None,
                 )
+                note_outcome(session, block, "ready", error=reason)
 
     def _give_up(self, error: StackFailed) -> None:
         now = utc_now()
@@ -489,6 +495,7 @@ class _Drive:
                 needs_you=next_try is None,
                 percent=None,
             )
+            note_outcome(session, block, error.status, error=str(error))
 
     def _read_block(self) -> Block:
         with self._workshop.store.read() as session:

@@ -13,7 +13,8 @@ from skyrelay.service import utc_now
 from skyrelay.settings import Settings, StackingSettings
 from skyrelay.store.leases import is_held
 from skyrelay.store.pauses import pause_of, pause_words, pauses_on
-from skyrelay.store.tables import Block, Telescope
+from skyrelay.store.runs import end_run
+from skyrelay.store.tables import Block, Run, Telescope
 from skyrelay_stacker.dawns import dawn_at
 from skyrelay_stacker.planning import next_block_of, retry_failed
 from skyrelay_stacker.workshop import Workshop
@@ -29,6 +30,7 @@ def reconcile(workshop: Workshop) -> None:
     now = utc_now()
     with workshop.store.write() as session:
         retry_failed(session, now)
+        _end_runs(session, workshop.settings, now)
         # Who has waited longest comes first in the queue: there may be more telescopes than workers.
         turns = select(Telescope).order_by(Telescope.served_at.asc().nulls_first(), Telescope.id)
         telescopes = session.scalars(turns).all()
@@ -36,6 +38,14 @@ def reconcile(workshop: Workshop) -> None:
     for due in nudges:
         if due is not None and not workshop.nudge(*due):
             return  # each further try would wait for the broker as long; the next tick says it all
+
+
+def _end_runs(session: Session, settings: Settings, now: datetime) -> None:
+    """Close the runs of telescopes that have nothing left to do now."""
+    query = select(Run, Telescope).join(Telescope, Telescope.id == Run.telescope_id)
+    for run, telescope in session.execute(query.where(Run.ended_at.is_(None))).all():
+        if telescope.host is None or _next_block(session, telescope, settings, now) is None:
+            end_run(session, run, now)
 
 
 def reconcile_telescope(workshop: Workshop, telescope_id: int) -> None:
@@ -51,12 +61,17 @@ def due_work(session: Session, telescope: Telescope, settings: Settings, now: da
     """Say what is to be done on a telescope now: look at it, stack a block, or nothing."""
     if telescope.host is None or is_held(telescope, now):
         return None
-    block = next_block_of(session, telescope, settings.stacking, now, dawn=dawn_at(telescope, settings, now))
+    block = _next_block(session, telescope, settings, now)
     if block is not None and _may_go_on(telescope, block, settings.stacking, now):
         return TaskName.STACK_BLOCK, BlockMessage(block_id=block.id)
     if telescope.next_look_at is None or telescope.next_look_at <= now:
         return TaskName.LOOK_AT_TELESCOPE, TelescopeMessage(telescope_id=telescope.id)
     return None
+
+
+def _next_block(session: Session, telescope: Telescope, settings: Settings, now: datetime) -> Block | None:
+    dawn = dawn_at(telescope, settings, now)
+    return next_block_of(session, telescope, settings.stacking, now, dawn=dawn)
 
 
 def _may_go_on(telescope: Telescope, block: Block, stacking: StackingSettings, now: datetime) -> bool:

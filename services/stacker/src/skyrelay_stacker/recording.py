@@ -18,6 +18,7 @@ from skyrelay.domain.frame_facts import FrameFacts
 from skyrelay.domain.night import night_of
 from skyrelay.domain.states import BlockState, FrameState
 from skyrelay.settings import StackingSettings
+from skyrelay.store.runs import forget_block
 from skyrelay.store.tables import Block, Frame, IgnoredFile, Telescope
 from skyrelay.store.transitions import audit, move_block
 
@@ -114,6 +115,7 @@ def _follow_frames(session: Session, block: Block, now: datetime) -> None:
 def _remove(session: Session, block: Block, now: datetime) -> None:
     reason = f"all frames of {block.target} at {block.start_at:%Y-%m-%d %H:%M} UTC belong to other blocks"
     audit(session, now=now, actor=ACTOR, subject=("block", block.id), event="removed", reason=reason)
+    forget_block(session, block.id)
     session.delete(block)
     session.flush()
 
