@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 
 from skyrelay.domain.stack_name import DsoStackedName
 from skyrelay.domain.states import BlockState, DeliveryState, TelescopeState
+from skyrelay.queue.connection import connect_redis
+from skyrelay.queue.live import listen
 from skyrelay.queue.tasks import Queue
 from skyrelay.service import utc_now
 from skyrelay.store.tables import Block, Stack, Telescope
@@ -310,6 +313,45 @@ def test_what_the_telescope_does_is_shown_while_it_stacks(home: Home, make_teles
         assert home.telescope().lease_until is not None
     assert telescope.stacking, "the run goes on without the worker"
     assert home.block().state == BlockState.STACKING
+
+
+def test_who_listens_hears_how_far_a_block_is_and_how_it_ends(
+    home: Home, make_telescope: MakeTelescope
+) -> None:
+    telescope = make_telescope(stack_seconds=1.5)
+    take_frames(telescope)
+    home.own(telescope).look()
+    with connect_redis(home.redis.url) as redis:
+        heard = listen(redis, 0.05)
+        assert next(heard) is None
+        home.stack()
+        events = list(takewhile(lambda event: event is not None, heard))
+    block = home.block()
+    assert {(event.block_id, event.telescope_id) for event in events if event} == {(block.id, 1)}
+    assert [event.state for event in events if event][-1] == BlockState.STACKED
+    assert any(event.state == BlockState.STACKING for event in events if event)
+    percents = [event.percent or 0.0 for event in events if event]
+    assert percents == sorted(percents)
+
+
+def test_without_anybody_to_tell_a_block_is_stacked_all_the_same(
+    home: Home, make_telescope: MakeTelescope
+) -> None:
+    telescope = make_telescope()
+    take_frames(telescope)
+    home.own(telescope).look()
+    home.redis.stop()
+    assert home.stack().state == BlockState.STACKED
+
+
+def test_a_task_says_what_it_is_about_as_flower_shows_it(home: Home, make_telescope: MakeTelescope) -> None:
+    telescope = make_telescope()
+    take_frames(telescope)
+    home.own(telescope).reconcile()
+    home.look()
+    assert home.words() == ["garden", "M 81 20260228.12 on garden, block 1"]
+    home.stack()
+    assert home.words(Queue.UPLOADER) == [NAMED]
 
 
 # -- one at a time ---------------------------------------------------------------------------------

@@ -179,6 +179,7 @@ class _Drive:
             if isinstance(error, LeaseLost):
                 raise
             self._make_way(error)
+        self._workshop.tell(self._read_block())
         if not self._workshop.shutting_down.is_set():
             self._check_in()
 
@@ -401,7 +402,9 @@ class _Drive:
     def _note_progress(self, run: StackRun) -> None:
         with self._workshop.store.write() as session:
             self._lease.check_write(session)
-            session.get_one(Block, self._block_id).percent = run.percent
+            block = session.get_one(Block, self._block_id)
+            block.percent = run.percent
+        self._workshop.tell(block)
 
     def _stop(self) -> StackRun:
         """Stop the run, since one that is left would refuse every later start; it may be complete by now."""
@@ -431,7 +434,7 @@ class _Drive:
             raise StackFailed("the telescope reports success, but its stack is not there", is_lasting=False)
         rename_stack(self._workshop, stack, self._seestar, self._lease)
         self._clear()
-        self._workshop.nudge(TaskName.FETCH_STACK, StackMessage(stack_id=stack.id))
+        self._workshop.nudge(TaskName.FETCH_STACK, StackMessage(stack_id=stack.id), stack.crowdsky_name)
 
     def _is_held(self) -> bool:
         """Tell whether frames that the telescope was given turned out to be held meanwhile."""

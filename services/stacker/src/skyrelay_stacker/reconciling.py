@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from skyrelay.domain.chunk import chunk_of
 from skyrelay.domain.states import IN_TOUCH, BlockState, TelescopeState
 from skyrelay.queue.tasks import BlockMessage, Message, TaskName, TelescopeMessage
 from skyrelay.service import utc_now
@@ -34,9 +35,10 @@ def reconcile(workshop: Workshop) -> None:
         # Who has waited longest comes first in the queue: there may be more telescopes than workers.
         turns = select(Telescope).order_by(Telescope.served_at.asc().nulls_first(), Telescope.id)
         telescopes = session.scalars(turns).all()
-        nudges = [due_work(session, telescope, workshop.settings, now) for telescope in telescopes]
-    for due in nudges:
-        if due is not None and not workshop.nudge(*due):
+        due = [(due_work(session, telescope, workshop.settings, now), telescope) for telescope in telescopes]
+        nudges = [(*work, about(session, work, telescope)) for work, telescope in due if work is not None]
+    for each in nudges:
+        if not workshop.nudge(*each):
             return  # each further try would wait for the broker as long; the next tick says it all
 
 
@@ -52,9 +54,19 @@ def reconcile_telescope(workshop: Workshop, telescope_id: int) -> None:
     """Nudge what is next on one telescope, so that a night's blocks follow each other at once."""
     with workshop.store.read() as session:
         telescope = session.get(Telescope, telescope_id)
-        due = telescope and due_work(session, telescope, workshop.settings, utc_now())
+        due = due_work(session, telescope, workshop.settings, utc_now()) if telescope else None
+        words = about(session, due, telescope) if due and telescope else None
     if due:
-        workshop.nudge(*due)
+        workshop.nudge(*due, words)
+
+
+def about(session: Session, work: Nudge, telescope: Telescope) -> str:
+    """Say what a piece of work is about, as Flower shows it: ``M 81 20260228.12 on garden``."""
+    _task, message = work
+    if not isinstance(message, BlockMessage):
+        return telescope.name
+    block = session.get_one(Block, message.block_id)
+    return f"{block.target} {chunk_of(block.start_at)} on {telescope.name}, block {block.id}"
 
 
 def due_work(session: Session, telescope: Telescope, settings: Settings, now: datetime) -> Nudge | None:
