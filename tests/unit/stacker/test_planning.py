@@ -19,8 +19,9 @@ from skyrelay.store.engine import Store
 from skyrelay.store.pauses import lift_pauses, order_pause
 from skyrelay.store.tables import Block, Frame, Telescope
 from skyrelay_stacker.dawns import dawn_at, record_place
-from skyrelay_stacker.planning import next_block_of, retry_failed, settle_blocks
-from skyrelay_stacker.reconciling import due_work
+from skyrelay_stacker.planning import retry_failed, settle_blocks
+from skyrelay_stacker.reconciling import due_everywhere, due_work
+from skyrelay_stacker.turns import next_block_of, next_blocks
 from support.recorded_night import RecordedNight
 
 START_LOCAL = datetime(2025, 3, 26, 21, 15)  # noqa: DTZ001 - a telescope's wall clock
@@ -51,7 +52,8 @@ class Plan:
 
     def next(self, **stacking: Any) -> Block | None:
         """Give the next block."""
-        return next_block_of(self.session, self.telescope, StackingSettings.model_validate(stacking), LATER)
+        settings = Settings(stacking=StackingSettings.model_validate(stacking))
+        return next_block_of(self.session, self.telescope, settings, LATER)
 
 
 @pytest.fixture
@@ -240,17 +242,49 @@ class TestTurns:
         assert plan.next() is under_way
 
 
+class TestManyTelescopes:
+    """Asked at once they get the same blocks as one by one, and who has waited longest comes first."""
+
+    def test_all_at_once_is_as_one_by_one(self, plan: Plan) -> None:
+        others = [plan.night.telescope(name) for name in ("roof", "shed", "idle")]
+        for number, telescope in enumerate([plan.telescope, *others[:2]]):
+            for target in ("M 94", "M 31", "M 42")[number:]:
+                for hours in range(2):
+                    start = START_LOCAL - timedelta(hours=3 * number + hours)
+                    plan.night.block(telescope, target, start, BlockState.READY, frames=1)
+        plan.night.block(others[1], "M 42", START_LOCAL, BlockState.STACKING, frames=1)
+        order_pause(plan.session, others[0].id, "M 42", by="person", reason="", now=LATER)
+        everybody = [plan.telescope, *others]
+        together = next_blocks(plan.session, everybody, Settings(), LATER)
+        alone = {each.id: next_block_of(plan.session, each, Settings(), LATER) for each in everybody}
+        assert together == {id_: block for id_, block in alone.items() if block is not None}
+        assert len(together) == 3
+
+    def test_who_had_no_turn_for_longest_comes_first(self, plan: Plan) -> None:
+        settings = Settings(stacking=StackingSettings(idle_s=0))
+        served = {"roof": LATER, "shed": None, "hill": LATER - timedelta(hours=1)}
+        ids = {name: plan.night.telescope(name, served_at=at).id for name, at in served.items()}
+        plan.telescope.host = None
+        due = due_everywhere(plan.session, settings, LATER)
+        assert [message for _task, message, _words in due] == [
+            TelescopeMessage(telescope_id=ids[name]) for name in ("shed", "hill", "roof")
+        ]
+
+
 class TestDawn:
     """With ``when: dawn`` only what was taken before the last dawn is next."""
 
-    @pytest.mark.parametrize(("dawn_h", "is_next"), [(-1, False), (0, False), (1, True)])
-    def test_a_block_waits_for_the_dawn_after_it(self, plan: Plan, dawn_h: int, is_next: bool) -> None:
-        block = plan.block(state=BlockState.READY)
-        dawn = block.start_at + timedelta(hours=dawn_h)
-        found = next_block_of(plan.session, plan.telescope, StackingSettings(when="dawn"), LATER, dawn=dawn)
+    @pytest.mark.parametrize(("at_utc", "is_next"), [("01:15", False), ("01:16", True), ("12:00", True)])
+    def test_a_block_waits_for_the_dawn_after_it(self, plan: Plan, at_utc: str, is_next: bool) -> None:
+        plan.telescope.timezone = "UTC"
+        block = plan.block(state=BlockState.READY)  # it began at 01:15 UTC
+        stacking = {"when": "dawn", "dawn": DawnSettings.model_validate({"event": "time", "at": at_utc})}
+        noon = datetime(2025, 3, 27, 12, tzinfo=UTC)
+        settings = Settings(stacking=StackingSettings.model_validate(stacking))
+        found = next_block_of(plan.session, plan.telescope, settings, noon)
         assert (found is block) is is_next
         block.requested = True
-        found = next_block_of(plan.session, plan.telescope, StackingSettings(when="dawn"), LATER, dawn=dawn)
+        found = next_block_of(plan.session, plan.telescope, settings, noon)
         assert found is block, "a person asked for it"
 
     def settings(self, **observatory: Any) -> Settings:

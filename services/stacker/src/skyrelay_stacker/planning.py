@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import Select, exists, func, or_, select
+from sqlalchemy import exists, or_, select
 from sqlalchemy.orm import Session
 
 from skyrelay.domain.block import BlockKey, excluded, too_short
@@ -14,9 +12,7 @@ from skyrelay.domain.coverage import covers
 from skyrelay.domain.light_frame import target_of_folder
 from skyrelay.domain.stack_name import CrowdSkyLegacyName, CrowdSkyName, parse_stack_name
 from skyrelay.domain.states import BlockState, FrameState
-from skyrelay.domain.turns import Waiting, next_target
 from skyrelay.settings import StackingSettings
-from skyrelay.store.pauses import pause_of, pauses_on
 from skyrelay.store.tables import Block, Frame, ScriptedStack, Stack, Telescope
 from skyrelay.store.transitions import move_block
 from skyrelay_stacker.recording import ACTOR
@@ -86,86 +82,6 @@ def retry_failed(session: Session, now: datetime) -> None:
     )
     for block in session.scalars(due).all():
         move_block(session, block, BlockState.READY, now=now, actor=ACTOR, reason="to be tried again")
-
-
-def next_block_of(
-    session: Session,
-    telescope: Telescope,
-    stacking: StackingSettings,
-    now: datetime,
-    *,
-    dawn: datetime | None = None,
-) -> Block | None:
-    """Give the block that the telescope should work on now: the one under way, else the next in turn.
-
-    The targets take turns, so that none starves; of a target the oldest block is next, after those that a
-    person asked for. What is paused is left alone.
-
-    Parameters
-    ----------
-    dawn
-        The last dawn there; only what was taken before it is stacked, or what a person asked for. `None`
-        where nothing waits for dawn.
-    """
-    under_way = session.scalar(
-        select(Block).where(Block.telescope_id == telescope.id, Block.state == BlockState.STACKING)
-    )
-    if under_way is not None:
-        return under_way
-    ready = _ready(select(Block), telescope, stacking, now, dawn)
-    target = _whose_turn(session, telescope, stacking, now, dawn)
-    if target is None:
-        return None
-    first = ready.where(Block.target == target).order_by(Block.requested.desc(), Block.start_at, Block.id)
-    block: Block | None = session.scalar(first.limit(1))
-    return block
-
-
-def _ready(
-    query: Select[*tuple[Any, ...]],
-    telescope: Telescope,
-    stacking: StackingSettings,
-    now: datetime,
-    dawn: datetime | None,
-) -> Select[*tuple[Any, ...]]:
-    """Confine a query to the blocks that may be begun now, pauses aside."""
-    ready = query.where(
-        Block.telescope_id == telescope.id,
-        Block.state == BlockState.READY,
-        or_(Block.next_attempt_at.is_(None), Block.next_attempt_at <= now),
-    )
-    if stacking.when == "manual":
-        return ready.where(Block.requested.is_(True))
-    if dawn is not None:
-        return ready.where(or_(Block.requested.is_(True), Block.start_at < dawn))
-    return ready
-
-
-def _whose_turn(
-    session: Session,
-    telescope: Telescope,
-    stacking: StackingSettings,
-    now: datetime,
-    dawn: datetime | None,
-) -> str | None:
-    oldest = _ready(select(Block.target, func.min(Block.start_at)), telescope, stacking, now, dawn)
-    starts = {target: start for target, start in session.execute(oldest.group_by(Block.target))}  # noqa: C416 - rows are no pairs to mypy
-    pauses = pauses_on(session, telescope.id) if starts else []
-    free = [target for target in starts if pause_of(pauses, target) is None]
-    if len(free) <= 1:
-        return next(iter(free), None)
-    served = _served(session, telescope, free)
-    return next_target(Waiting(target, starts[target], served.get(target)) for target in free)
-
-
-def _served(session: Session, telescope: Telescope, targets: Sequence[str]) -> dict[str, datetime | None]:
-    """Give when a block of each target was last begun on the telescope."""
-    query = (
-        select(Block.target, func.max(Block.started_at))
-        .where(Block.telescope_id == telescope.id, Block.target.in_(targets))
-        .group_by(Block.target)
-    )
-    return {target: began for target, began in session.execute(query)}  # noqa: C416 - rows are no pairs to mypy
 
 
 def _settle(

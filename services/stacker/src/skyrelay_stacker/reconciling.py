@@ -16,38 +16,38 @@ from skyrelay.store.leases import is_held
 from skyrelay.store.pauses import pause_of, pause_words, pauses_on
 from skyrelay.store.runs import end_run
 from skyrelay.store.tables import Block, Run, Telescope
-from skyrelay_stacker.dawns import dawn_at
-from skyrelay_stacker.planning import next_block_of, retry_failed
+from skyrelay_stacker.planning import retry_failed
+from skyrelay_stacker.turns import next_block_of, next_blocks
 from skyrelay_stacker.workshop import Workshop
 
 _ANSWERS = IN_TOUCH | {TelescopeState.CLOCK_WRONG}
 Nudge = tuple[TaskName, Message]
+NudgeInWords = tuple[TaskName, Message, str]
 
 
 def reconcile(workshop: Workshop) -> None:
     """Nudge each telescope's next piece of work; nothing happens before the set-up is done."""
     if workshop.settings.setup != "done":
         return
-    now = utc_now()
     with workshop.store.write() as session:
-        retry_failed(session, now)
-        _end_runs(session, workshop.settings, now)
-        # Who has waited longest comes first in the queue: there may be more telescopes than workers.
-        turns = select(Telescope).order_by(Telescope.served_at.asc().nulls_first(), Telescope.id)
-        telescopes = session.scalars(turns).all()
-        due = [(due_work(session, telescope, workshop.settings, now), telescope) for telescope in telescopes]
-        nudges = [(*work, about(session, work, telescope)) for work, telescope in due if work is not None]
-    for each in nudges:
-        if not workshop.nudge(*each):
+        due = due_everywhere(session, workshop.settings, utc_now())
+    for nudge in due:
+        if not workshop.nudge(*nudge):
             return  # each further try would wait for the broker as long; the next tick says it all
 
 
-def _end_runs(session: Session, settings: Settings, now: datetime) -> None:
-    """Close the runs of telescopes that have nothing left to do now."""
-    query = select(Run, Telescope).join(Telescope, Telescope.id == Run.telescope_id)
-    for run, telescope in session.execute(query.where(Run.ended_at.is_(None))).all():
-        if telescope.host is None or _next_block(session, telescope, settings, now) is None:
+def due_everywhere(session: Session, settings: Settings, now: datetime) -> list[NudgeInWords]:
+    """Say what is to be done on each telescope now, and close the runs of those that have nothing left."""
+    retry_failed(session, now)
+    # Who has waited longest comes first in the queue: there may be more telescopes than workers.
+    turns = select(Telescope).order_by(Telescope.served_at.asc().nulls_first(), Telescope.id)
+    telescopes = session.scalars(turns).all()
+    blocks = next_blocks(session, [each for each in telescopes if each.host is not None], settings, now)
+    for run in session.scalars(select(Run).where(Run.ended_at.is_(None))).all():
+        if run.telescope_id not in blocks:
             end_run(session, run, now)
+    found = ((_due(each, blocks.get(each.id), settings, now), each) for each in telescopes)
+    return [(*work, about(session, work, telescope)) for work, telescope in found if work is not None]
 
 
 def reconcile_telescope(workshop: Workshop, telescope_id: int) -> None:
@@ -71,19 +71,17 @@ def about(session: Session, work: Nudge, telescope: Telescope) -> str:
 
 def due_work(session: Session, telescope: Telescope, settings: Settings, now: datetime) -> Nudge | None:
     """Say what is to be done on a telescope now: look at it, stack a block, or nothing."""
+    return _due(telescope, next_block_of(session, telescope, settings, now), settings, now)
+
+
+def _due(telescope: Telescope, block: Block | None, settings: Settings, now: datetime) -> Nudge | None:
     if telescope.host is None or is_held(telescope, now):
         return None
-    block = _next_block(session, telescope, settings, now)
     if block is not None and _may_go_on(telescope, block, settings.stacking, now):
         return TaskName.STACK_BLOCK, BlockMessage(block_id=block.id)
     if telescope.next_look_at is None or telescope.next_look_at <= now:
         return TaskName.LOOK_AT_TELESCOPE, TelescopeMessage(telescope_id=telescope.id)
     return None
-
-
-def _next_block(session: Session, telescope: Telescope, settings: Settings, now: datetime) -> Block | None:
-    dawn = dawn_at(telescope, settings, now)
-    return next_block_of(session, telescope, settings.stacking, now, dawn=dawn)
 
 
 def _may_go_on(telescope: Telescope, block: Block, stacking: StackingSettings, now: datetime) -> bool:

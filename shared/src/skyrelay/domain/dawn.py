@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from enum import StrEnum
+from functools import lru_cache
 
 _DAYS_BACK = 3  # a dawn lies in its day, moved by half a day at most
 
@@ -80,6 +81,7 @@ def _dawns(rule: DawnRule, place: Place | None, zone: tzinfo, now: datetime) -> 
         yield dawn_of(rule, place, zone, today + timedelta(days=days))
 
 
+@lru_cache(maxsize=256)  # telescopes of one home share their dawns, and so do the ticks of a day
 def dawn_of(rule: DawnRule, place: Place | None, zone: tzinfo, day: date) -> datetime:
     """Give the dawn of a day of the wall clock, aware UTC."""
     moment = None if place is None or rule.event is DawnEvent.TIME else _sun(rule.event, place, zone, day)
