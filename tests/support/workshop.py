@@ -113,7 +113,7 @@ class Home:
 
     def _due(self, row: Telescope) -> tuple[TaskName, int] | None:
         with self.store.read() as session:
-            due = due_work(session, row, self.settings.stacking, utc_now())
+            due = due_work(session, row, self.settings, utc_now())
         return (due[0], next(v for k, v in due[1].model_dump().items() if k != "version")) if due else None
 
     def take_in(self, *events: FrameEvent, clock: datetime | None = None) -> int:
@@ -187,14 +187,20 @@ class Home:
 
     def nudges(self, queue: Queue = Queue.STACKER) -> list[tuple[str, Any]]:
         """Give the tasks that wait in a queue, oldest first, each with its message."""
-        with connect_redis(self.redis.url) as redis:
-            waiting = redis.lrange(f"skyrelay:{queue.value}", 0, -1)
         found = []
-        for text in reversed(waiting):
-            message = json.loads(text)
+        for message in self._waiting(queue):
             arguments, _keywords, _embedded = json.loads(base64.b64decode(message["body"]))
             found.append((message["headers"]["task"], arguments[0]))
         return found
+
+    def words(self, queue: Queue = Queue.STACKER) -> list[str]:
+        """Give what the tasks that wait in a queue say that they are about, oldest first."""
+        return [message["headers"]["argsrepr"] for message in self._waiting(queue)]
+
+    def _waiting(self, queue: Queue) -> list[Any]:
+        with connect_redis(self.redis.url) as redis:
+            waiting = redis.lrange(f"skyrelay:{queue.value}", 0, -1)
+        return [json.loads(text) for text in reversed(waiting)]
 
     # -- what time does ----------------------------------------------------------------------------
 
@@ -215,7 +221,12 @@ class Home:
 @pytest.fixture
 def home(store: Store, redis_server: RedisServer, tmp_path: Path) -> Home:
     """Give a home without telescopes whose set-up is done."""
-    settings = {"setup": "done", "data_dir": str(tmp_path / "data"), "stacking": STACKING}
+    settings = {
+        "setup": "done",
+        "data_dir": str(tmp_path / "data"),
+        "redis_url": redis_server.url,
+        "stacking": STACKING,
+    }
     return Home(
         store, redis_server, Settings.model_validate({**load_settings(None, {}).model_dump(), **settings})
     )

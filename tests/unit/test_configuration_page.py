@@ -19,7 +19,7 @@ def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
         if name == "telescopes":
             yield from _keys(TelescopeSettings, "telescopes[].")
         elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from _keys(field.annotation, f"{name}.")
+            yield from _keys(field.annotation, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}"
 

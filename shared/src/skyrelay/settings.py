@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterator, Mapping
+from datetime import time
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeGuard, get_args
 from urllib.parse import urlsplit
@@ -25,12 +26,14 @@ from pydantic import (
     PlainValidator,
     SecretStr,
     ValidationError,
+    field_validator,
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
 
 from skyrelay.domain.asked import Asked, asked_of
 from skyrelay.domain.block import BLOCK_MINUTES, check_block_minutes
+from skyrelay.domain.dawn import DawnEvent
 from skyrelay.domain.quiet_hours import QuietHours
 from skyrelay.errors import ConfigurationError
 from skyrelay.smb_path import SCHEME, SmbPath
@@ -135,12 +138,35 @@ class ImageWatcherSettings(_Section):
     backend: Backend = "auto"
 
 
+def _as_wall_clock(value: object) -> object:
+    """Read ``7:30`` as YAML 1.1 gives it when it stands without quotes: as a number of minutes."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 24 * 60:
+        return time(*divmod(value, 60))
+    return value
+
+
+class DawnSettings(_Section):
+    """What ``stacking.when: dawn`` waits for; ``at`` is local, for ``event: time`` and where no sun rises."""
+
+    event: DawnEvent = DawnEvent.SUNRISE
+    offset_min: float = Field(default=30.0, ge=-720.0, le=720.0)
+    at: Annotated[time, BeforeValidator(_as_wall_clock)] = time(7, 30)
+
+    @field_validator("at")
+    @classmethod
+    def _is_local(cls, at: time) -> time:
+        if at.tzinfo is not None:
+            raise ValueError("is the wall clock's time: write it without a zone, such as 07:30")
+        return at
+
+
 class StackingSettings(_Section):
     """What is stacked, and when."""
 
     block_minutes: Annotated[int, AfterValidator(check_block_minutes)] = BLOCK_MINUTES
     min_exptime: float = Field(default=240.0, ge=0.0)
-    when: Literal["idle", "manual"] = "idle"
+    when: Literal["idle", "dawn", "manual"] = "idle"
+    dawn: DawnSettings = DawnSettings()
     max_wait_sec: float = Field(default=3600.0, gt=0.0)
     exclude: tuple[str, ...] = ()
     block_time: Literal["start", "name"] = "start"

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 from redis import Redis
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from skyrelay.domain.states import BlockState, DeliveryState, TelescopeState
 from skyrelay.outbox.measurements import enqueue_measurement
 from skyrelay.settings import Settings, StackingSettings
 from skyrelay.store.engine import Store
-from skyrelay.store.tables import AuditEntry, Block, Delivery, Destination, Stack
+from skyrelay.store.tables import AuditEntry, Block, Delivery, Destination, Frame, Stack
 from support.gateway import GatewayClient, running_gateway
 from support.node_cloud import payload
 from support.recorded_night import RecordedNight
@@ -266,3 +266,123 @@ def test_a_full_archive_is_said_in_words_of_its_own(gateway: GatewayClient, stor
         session.add(Destination(name="archive", paused_reason="the archive's disk is full"))
     needs = {need["what"]: need for need in gateway.read("/api/v1/status")["needs_you"]}
     assert needs["The archive is full"]["what_to_do"].startswith("Free some space")
+
+
+# -- late frames -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def late(gateway: GatewayClient, store: Store) -> int:
+    """Give the id of a stacked block that got two more frames."""
+    with store.write() as session:
+        block = session.get_one(Block, block_of(store, BlockState.STACKED).id)
+        RecordedNight(session).stack(block, given=28)
+        session.execute(update(Frame).where(Frame.block_id == block.id).values(seen_at=NOW))
+        return block.id
+
+
+def test_late_frames_are_counted_and_a_second_stack_is_offered_with_the_call_that_makes_it(
+    gateway: GatewayClient, store: Store, late: int
+) -> None:
+    (block,) = gateway.read("/api/v1/blocks", state="stacked")["items"]
+    assert block["late_frames"] == 2
+    offers = [need for need in gateway.read("/api/v1/status")["needs_you"] if "too late" in need["reason"]]
+    (offer,) = offers
+    assert offer["reason"] == "2 frames came too late for its stack"
+    answer = gateway.post(f"/{offer['action']['path']}", offer["action"]["body"])
+    assert (answer.status_code, answer.json()["asked_for"]) == (202, 1)
+    again = block_of(store, BlockState.STACKED)
+    assert (again.id, again.state, again.requested, again.intent) == (late, "collecting", True, None)
+
+
+def test_without_again_a_stacked_block_is_left_alone_and_told_how_many_came_late(
+    gateway: GatewayClient, store: Store, late: int
+) -> None:
+    answer = gateway.post("/api/v1/stack", {"block_id": late}).json()
+    assert (answer["asked_for"], answer["blocks"][0]["would"]) == (0, "nothing")
+    assert "2 frames came too late: `again: true`" in answer["blocks"][0]["reason"]
+
+
+def test_again_without_late_frames_makes_no_second_stack(gateway: GatewayClient, store: Store) -> None:
+    block_id = block_of(store, BlockState.STACKED).id
+    with store.write() as session:
+        RecordedNight(session).stack(session.get_one(Block, block_id))
+    answer = gateway.post("/api/v1/stack", {"block_id": block_id, "again": True}).json()
+    assert (answer["asked_for"], answer["blocks"][0]["would"]) == (0, "nothing")
+
+
+def test_again_is_said_of_one_block_only(gateway: GatewayClient) -> None:
+    assert gateway.post("/api/v1/stack", {"all": True, "again": True}).status_code == 422
+
+
+# -- pauses ----------------------------------------------------------------------------------------
+
+
+def test_a_pause_is_shown_with_who_when_and_why_and_written_down(
+    gateway: GatewayClient, store: Store
+) -> None:
+    wish = {"telescope": "garden", "target": "M 81", "reason": "it is a mosaic", "by": "alice"}
+    assert gateway.post("/api/v1/pause", wish).status_code == 200
+    (pause,) = gateway.read("/api/v1/status")["pauses"]
+    assert pause == {
+        "what": "M 81 on garden",
+        "telescope": "garden",
+        "target": "M 81",
+        "by": "alice",
+        "reason": "it is a mosaic",
+        "paused_at": "2025-03-27T03:00:00Z",
+    }
+    with store.read() as session:
+        (entry,) = session.scalars(select(AuditEntry))
+    assert (entry.actor, entry.event) == ("alice", "paused")
+    assert entry.reason == "stacking of M 81 on garden was paused: it is a mosaic"
+
+
+def test_pausing_twice_is_as_good_as_once_and_resuming_is_written_down(
+    gateway: GatewayClient, store: Store, redis_server: RedisServer
+) -> None:
+    for reason in ("guests", "more guests"):
+        gateway.post("/api/v1/pause", {"all": True, "reason": reason})
+    (pause,) = gateway.read("/api/v1/status")["pauses"]
+    assert (pause["what"], pause["reason"]) == ("everything", "more guests")
+    answer = gateway.post("/api/v1/resume", {"all": True}).json()
+    assert answer == {"pauses": [], "lifted": 1}
+    assert queued(redis_server, "stacker") == 1, "the stacker is told at once"
+    with store.read() as session:
+        assert [entry.event for entry in session.scalars(select(AuditEntry))] == [
+            "paused",
+            "paused",
+            "resumed",
+        ]
+
+
+def test_resuming_a_telescope_leaves_what_a_wider_pause_holds_and_says_so(gateway: GatewayClient) -> None:
+    gateway.post("/api/v1/pause", {"all": True})
+    gateway.post("/api/v1/pause", {"telescope": "garden", "target": "M 81"})
+    answer = gateway.post("/api/v1/resume", {"telescope": "garden"}).json()
+    assert (answer["lifted"], [pause["what"] for pause in answer["pauses"]]) == (1, ["everything"])
+
+
+def test_a_dry_run_says_what_a_pause_holds(gateway: GatewayClient, store: Store) -> None:
+    gateway.post("/api/v1/pause", {"target": "M 81", "reason": "guests"})
+    answer = gateway.post("/api/v1/stack", {"all": True, "dry_run": True})
+    assert decisions(answer)[block_of(store, BlockState.READY).id] == "wait"
+    reasons = [block["reason"] for block in answer.json()["blocks"]]
+    assert "paused by person since 2025-03-27 03:00 UTC: guests" in reasons
+
+
+@pytest.mark.parametrize(
+    ("wish", "status"),
+    [
+        ({}, 422),
+        ({"all": True, "telescope": "garden"}, 422),
+        ({"telescope": "gardne"}, 404),
+        ({"target": "M 82"}, 404),
+        ({"all": True, "until": "noon"}, 422),
+    ],
+)
+def test_a_pause_of_nothing_that_is_there_is_refused(
+    gateway: GatewayClient, wish: dict[str, Any], status: int
+) -> None:
+    assert gateway.post("/api/v1/pause", wish).status_code == status
+    assert gateway.read("/api/v1/status")["pauses"] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,13 @@ import pytest
 
 from skyrelay.domain.stack_name import DsoStackedName
 from skyrelay.domain.states import BlockState, DeliveryState, TelescopeState
+from skyrelay.queue.connection import connect_redis
+from skyrelay.queue.live import listen
 from skyrelay.queue.tasks import Queue
 from skyrelay.service import utc_now
 from skyrelay.store.tables import Block, Stack, Telescope
 from skyrelay_simulators.telescope import KeyPair, SmbBackend, generate_key_pair
+from support.gateway import running_gateway
 from support.telescopes import (
     CHANGES,
     EVENING,
@@ -155,6 +159,64 @@ def test_a_late_frame_after_the_stack_changes_nothing_and_is_shown(
     assert asked(telescope, "start_batch_stack") == 1
 
 
+def test_if_a_person_wants_it_a_block_is_stacked_again_with_its_late_frames_and_both_stacks_are_kept(
+    home: Home, make_telescope: MakeTelescope
+) -> None:
+    telescope = make_telescope(stack_seconds=1.1, **SMB)  # a second apart, as their names are
+    take_frames(telescope)
+    home.own(telescope).look_and_stack()
+    take_frames(telescope, start=EVENING + timedelta(minutes=5), frames=2)
+    home.change(Telescope, next_look_at=None, inventory_started_at=None)
+    home.work()
+    assert len(home.rows(Stack)) == 1, "never by itself"
+    with running_gateway(home.store, home.redis.url, home.settings) as gateway:
+        answer = gateway.post("/api/v1/stack", {"block_id": home.block().id, "again": True}).json()
+    assert answer["blocks"][0]["reason"].startswith("2 frames came too late")
+    assert home.block().state == BlockState.COLLECTING
+    home.change(Telescope, next_look_at=None)
+    home.work()
+    assert (home.block().state, home.block().reason) == (
+        BlockState.STACKED,
+        "7 of 7 frames are in the stack",
+    )
+    second_name = "CrowdSky_7_M 81_10.0s_IRCUT_20260228.12_HP006478_2.fit"
+    assert sorted(stacks_on(telescope)) == [NAMED, second_name]
+    first, second = home.rows(Stack)
+    assert (first.crowdsky_name, second.crowdsky_name) == (NAMED, second_name)
+    assert [delivery.stack_id for delivery in home.deliveries] == [first.id, second.id]
+    assert {frame.stack_id for frame in home.frames} == {second.id}
+    assert asked(telescope, "start_batch_stack") == 2
+    with running_gateway(home.store, home.redis.url, home.settings) as gateway:
+        (block,) = gateway.read("/api/v1/blocks")["items"]
+        night = gateway.read("/api/v1/nights/2026-02-27/receipt")
+    assert (block["stack_name"], block["late_frames"]) == (second_name, 0)
+    assert (night["totals"]["frames_missing"], night["totals"]["deliveries"]) == (0, 2)
+
+
+@pytest.mark.parametrize("scope", [{"all": True}, {"telescope": "garden"}, {"target": "M 81"}])
+def test_while_stacking_is_paused_none_is_begun_and_the_one_under_way_ends(
+    home: Home, make_telescope: MakeTelescope, scope: dict[str, Any]
+) -> None:
+    telescope = make_telescope(stack_seconds=1.5)
+    take_frames(telescope)
+    take_frames(telescope, start=EVENING + timedelta(minutes=30))
+    home.own(telescope).look()
+    first, second = home.rows(Block)
+    with running_gateway(home.store, home.redis.url, home.settings) as gateway:
+        with home.in_background(first) as worker:
+            eventually(lambda: telescope.stacking)
+            gateway.post("/api/v1/pause", {**scope, "reason": "guests"})
+            worker.join(20)
+        home.shutting_down.clear()
+        home.work()
+        home.stack(second)  # a message from before the pause
+        assert [block.state for block in home.rows(Block)] == [BlockState.STACKED, BlockState.READY]
+        assert asked(telescope, "start_batch_stack") == 1
+        gateway.post("/api/v1/resume", {"all": True})
+        home.work()
+    assert {block.state for block in home.rows(Block)} == {BlockState.STACKED}
+
+
 def test_a_frame_that_comes_between_ready_and_start_is_looked_at_first(
     home: Home, make_telescope: MakeTelescope
 ) -> None:
@@ -251,6 +313,45 @@ def test_what_the_telescope_does_is_shown_while_it_stacks(home: Home, make_teles
         assert home.telescope().lease_until is not None
     assert telescope.stacking, "the run goes on without the worker"
     assert home.block().state == BlockState.STACKING
+
+
+def test_who_listens_hears_how_far_a_block_is_and_how_it_ends(
+    home: Home, make_telescope: MakeTelescope
+) -> None:
+    telescope = make_telescope(stack_seconds=1.5)
+    take_frames(telescope)
+    home.own(telescope).look()
+    with connect_redis(home.redis.url) as redis:
+        heard = listen(redis, 0.05)
+        assert next(heard) is None
+        home.stack()
+        events = list(takewhile(lambda event: event is not None, heard))
+    block = home.block()
+    assert {(event.block_id, event.telescope_id) for event in events if event} == {(block.id, 1)}
+    assert [event.state for event in events if event][-1] == BlockState.STACKED
+    assert any(event.state == BlockState.STACKING for event in events if event)
+    percents = [event.percent or 0.0 for event in events if event]
+    assert percents == sorted(percents)
+
+
+def test_without_anybody_to_tell_a_block_is_stacked_all_the_same(
+    home: Home, make_telescope: MakeTelescope
+) -> None:
+    telescope = make_telescope()
+    take_frames(telescope)
+    home.own(telescope).look()
+    home.redis.stop()
+    assert home.stack().state == BlockState.STACKED
+
+
+def test_a_task_says_what_it_is_about_as_flower_shows_it(home: Home, make_telescope: MakeTelescope) -> None:
+    telescope = make_telescope()
+    take_frames(telescope)
+    home.own(telescope).reconcile()
+    home.look()
+    assert home.words() == ["garden", "M 81 20260228.12 on garden, block 1"]
+    home.stack()
+    assert home.words(Queue.UPLOADER) == [NAMED]
 
 
 # -- one at a time ---------------------------------------------------------------------------------

@@ -14,9 +14,20 @@ from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, defer
 
 from skyrelay.domain.states import BlockState, DeliveryState
-from skyrelay.store.tables import Block, Delivery, Measurement, Stack, Telescope
+from skyrelay.store.late_frames import count_late
+from skyrelay.store.newest import is_newest_of_block
+from skyrelay.store.runs import build_summary
+from skyrelay.store.tables import Block, Delivery, Measurement, Run, Stack, Telescope
 from skyrelay_gateway.finding import check_target, find_telescope
-from skyrelay_gateway.models import BlockView, DeliveryView, Page, StackView, TargetView, TelescopeView
+from skyrelay_gateway.models import (
+    BlockView,
+    DeliveryView,
+    Page,
+    RunView,
+    StackView,
+    TargetView,
+    TelescopeView,
+)
 from skyrelay_gateway.paging import PageRequest, cut
 from skyrelay_gateway.problems import Problem
 from skyrelay_gateway.views import block_view, delivery_view, stack_view, telescope_view
@@ -49,13 +60,40 @@ def list_blocks(
     query = (
         select(Block, Telescope.name.label("telescope"), Stack)
         .join(Telescope, Telescope.id == Block.telescope_id)
-        .outerjoin(Stack, Stack.block_id == Block.id)
+        .outerjoin(Stack, is_newest_of_block())
     )
     if state is not None:
         query = query.where(Block.state == state)
     rows, cursor = _part(session, _confined(session, query, filters), Block.id, page)
-    views = (block_view(row.Block, row.telescope, row.Stack) for row in rows)
+    late = count_late(session, [row.Block.id for row in rows])
+    views = (block_view(row.Block, row.telescope, row.Stack, late.get(row.Block.id, 0)) for row in rows)
     return Page(items=tuple(views), next_cursor=cursor)
+
+
+def list_runs(session: Session, page: PageRequest, filters: Filters) -> Page[RunView]:
+    """List runs; of one that goes on, what has come of it so far."""
+    query = select(Run, Telescope.name.label("telescope")).join(Telescope, Telescope.id == Run.telescope_id)
+    if filters.telescope is not None:
+        query = query.where(Run.telescope_id == find_telescope(session, filters.telescope))
+    if filters.night is not None:
+        query = query.where(Run.night == filters.night.isoformat())
+    if page.after_id is not None:
+        query = query.where(Run.id < page.after_id)
+    rows = session.execute(query.order_by(Run.id.desc()).limit(page.limit + 1)).all()
+    kept, cursor = cut(rows, page.limit, lambda row: str(row.Run.id))
+    views = (_run_view(session, row.Run, row.telescope) for row in kept)
+    return Page(items=tuple(views), next_cursor=cursor)
+
+
+def _run_view(session: Session, run: Run, telescope: str) -> RunView:
+    return RunView(
+        id=run.id,
+        telescope=telescope,
+        night=date.fromisoformat(run.night),
+        began_at=run.began_at,
+        ended_at=run.ended_at,
+        summary=run.summary or build_summary(session, run),
+    )
 
 
 def list_stacks(session: Session, page: PageRequest, filters: Filters) -> Page[StackView]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, Self, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, NaiveDatetime, model_validator
 
@@ -68,7 +68,10 @@ class TargetView(View):
 
 
 class BlockView(View):
-    """A block; ``start_local`` is the telescope's wall clock, ``utc_offset`` how far that is from UTC."""
+    """A block; ``start_local`` is the telescope's wall clock, ``utc_offset`` how far that is from UTC.
+
+    ``late_frames`` came after its stack was made; they are in none unless a person asks for another one.
+    """
 
     id: int
     telescope: str
@@ -88,6 +91,7 @@ class BlockView(View):
     next_attempt_at: AwareDatetime | None
     needs_you: bool
     percent: float | None
+    late_frames: int
     stack_id: int | None
     stack_name: str | None
     chunk_key: str | None
@@ -162,6 +166,20 @@ class NightView(View):
     blocks_waiting: int
     delivered: int
     frames_without_block: int
+
+
+class RunView(View):
+    """What a telescope stacked in one go; ``ended_at`` is null while it goes on.
+
+    ``summary`` has the shape of ``skyrelay.crowdsky.chunks.stack_all``'s, with the times as texts.
+    """
+
+    id: int
+    telescope: str
+    night: date
+    began_at: AwareDatetime
+    ended_at: AwareDatetime | None
+    summary: dict[str, Any]
 
 
 class ServiceView(View):
@@ -254,6 +272,17 @@ class NeedsYou(View):
     action: Action | None = None
 
 
+class PauseView(View):
+    """Stacking is paused of ``what``; null telescope or target: of all of them. Deliveries go on."""
+
+    what: str
+    telescope: str | None
+    target: str | None
+    by: str
+    reason: str
+    paused_at: AwareDatetime
+
+
 class StatusView(View):
     """Everything at a glance; the counts are by state."""
 
@@ -267,6 +296,7 @@ class StatusView(View):
     stacks: StackCounts
     deliveries: dict[str, int]
     destinations: tuple[DestinationView, ...]
+    pauses: tuple[PauseView, ...]
     ignored_files: IgnoredFiles
     stream_backlog: int | None
     needs_you: tuple[NeedsYou, ...]
@@ -285,6 +315,7 @@ class StackRequest(BaseModel):
     target: str | None = Field(default=None, max_length=200)
     block_id: int | None = Field(default=None, ge=1, le=2**53)
     all: bool = False
+    again: bool = Field(default=False, description="stack a block once more, with the frames that came late")
     dry_run: bool = False
 
     @model_validator(mode="after")
@@ -292,7 +323,43 @@ class StackRequest(BaseModel):
         ways = (self.block_id is not None, self.all, bool(self.telescope or self.target))
         if sum(ways) != 1:
             raise ValueError("name a block_id, or a telescope and/or a target, or say all: true")
+        if self.again and self.block_id is None:
+            raise ValueError("again: true needs the block_id of the block to stack once more")
         return self
+
+
+class ResumeRequest(BaseModel):
+    """Of what stacking is to go on: all, or a telescope, a target or both."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        json_schema_extra={"examples": [{"telescope": "garden", "target": "M 81"}, {"all": True}]},
+    )
+
+    telescope: str | None = Field(default=None, max_length=200, description="its name or serial number")
+    target: str | None = Field(default=None, max_length=200)
+    all: bool = False
+    by: str = Field(default="person", min_length=1, max_length=100, description="who asks for it")
+
+    @model_validator(mode="after")
+    def _one_way_of_saying_it(self) -> Self:
+        if self.all == bool(self.telescope or self.target):
+            raise ValueError("name a telescope and/or a target, or say all: true")
+        return self
+
+
+class PauseRequest(ResumeRequest):
+    """Of what no stack is to be begun: all, or a telescope, a target or both."""
+
+    reason: str = Field(default="", max_length=500)
+
+
+class PauseAnswer(View):
+    """What is paused now, and how many pauses the call lifted."""
+
+    pauses: tuple[PauseView, ...]
+    lifted: int
 
 
 class StackDecision(View):

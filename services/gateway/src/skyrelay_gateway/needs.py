@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session, defer
 
 from skyrelay.domain.states import BlockState, DeliveryKind, DeliveryState, FrameState, TelescopeState
 from skyrelay.settings import Settings
+from skyrelay.store.late_frames import is_late, late_words
 from skyrelay.store.tables import Block, Delivery, Destination, Frame, Measurement, Stack, Telescope
 from skyrelay.store.tables.destinations import ARCHIVE
 from skyrelay_gateway.delivery_retries import can_be_retried
@@ -97,6 +98,28 @@ def needs_of_blocks(session: Session) -> Iterator[NeedsYou]:
             reason=block.reason,
             what_to_do="Put right what the reason names, then have it stacked again.",
             action=Action(label="Stack again", path="api/v1/stack", body={"block_id": block.id}),
+        )
+
+
+def needs_of_late_frames(session: Session, now: datetime) -> Iterator[NeedsYou]:
+    """Offer to stack again the blocks that got more frames in the last days after they were stacked."""
+    query = (
+        select(Block, Telescope.name, func.count())
+        .join(Telescope, Telescope.id == Block.telescope_id)
+        .join(Frame, Frame.block_id == Block.id)
+        .options(defer(Block.intent))
+        .where(is_late(), Frame.seen_at >= now - _HELD_FRAMES_FOR, Telescope.host.is_not(None))
+        .group_by(Block.id, Telescope.name)
+        .order_by(Block.id.desc())
+    )
+    for block, telescope, number in session.execute(query.limit(_MOST_OF_A_KIND)):
+        start_local = block.start_at + timedelta(minutes=block.utc_offset_min)
+        again = Action(label="Stack again", path="api/v1/stack", body={"block_id": block.id, "again": True})
+        yield NeedsYou(
+            what=f"{block.target} on {telescope}, {start_local:%H:%M} in the night of {block.night}",
+            reason=f"{late_words(number)} for its stack",
+            what_to_do="Have it stacked again, which makes a second stack beside the first, or let it be.",
+            action=again,
         )
 
 

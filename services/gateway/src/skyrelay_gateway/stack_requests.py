@@ -19,6 +19,8 @@ from sqlalchemy.orm import Session, defer
 from skyrelay.domain.block import excluded, too_short
 from skyrelay.domain.states import OPEN_BLOCKS, BlockState, TelescopeState
 from skyrelay.settings import StackingSettings
+from skyrelay.store.late_frames import count_late, late_words
+from skyrelay.store.pauses import pause_of, pause_words, pauses_on
 from skyrelay.store.tables import Block, Telescope
 from skyrelay.store.transitions import StaleState, audit, move_block
 from skyrelay_gateway.finding import check_target, find_telescope
@@ -29,7 +31,11 @@ from skyrelay_gateway.words import telescope_words
 _MOST_LISTED = 500
 _ACTOR = "person"
 # A block that waits for a person takes a step when one asks; the others are on their way already.
-_STEPS = {BlockState.FAILED: BlockState.READY, BlockState.SKIPPED: BlockState.COLLECTING}
+_STEPS = {
+    BlockState.FAILED: BlockState.READY,
+    BlockState.SKIPPED: BlockState.COLLECTING,
+    BlockState.STACKED: BlockState.COLLECTING,
+}
 _Would = Literal["stack", "wait", "skip", "nothing"]
 
 
@@ -55,7 +61,7 @@ def decide(
         404 for a telescope, target or block that is not there.
     """
     return [
-        _decide(block, telescope, stacking, now, is_named=request.block_id is not None)
+        _decide(session, block, telescope, stacking, now, request)
         for block, telescope in _blocks(session, request)
     ]
 
@@ -98,10 +104,36 @@ def _blocks(session: Session, request: StackRequest) -> Iterator[tuple[Block, Te
 
 
 def _decide(
-    block: Block, telescope: Telescope, stacking: StackingSettings, now: datetime, *, is_named: bool
+    session: Session,
+    block: Block,
+    telescope: Telescope,
+    stacking: StackingSettings,
+    now: datetime,
+    request: StackRequest,
 ) -> _Decision:
-    would, reason, is_asked_for = _judge(block, telescope, stacking, now, is_named=is_named)
+    if block.state == BlockState.STACKED:
+        would, reason, is_asked_for = _judge_again(session, block, is_wanted=request.again)
+    else:
+        is_named = request.block_id is not None
+        would, reason, is_asked_for = _judge(block, telescope, stacking, now, is_named=is_named)
+    pause = pause_of(pauses_on(session, telescope.id), block.target) if would == "stack" else None
+    if pause is not None:
+        would, reason = "wait", pause_words(pause)
     return _Decision(block, telescope.name, would, reason, is_asked_for)
+
+
+def _judge_again(session: Session, block: Block, *, is_wanted: bool) -> tuple[_Would, str, bool]:
+    """Judge a block that has its stack: only frames that came later are a reason for another one."""
+    late = count_late(session, [block.id]).get(block.id, 0)
+    if late == 0:
+        return "nothing", f"is stacked already: {block.reason}", False
+    if not is_wanted:
+        return (
+            "nothing",
+            f"is stacked already; {late_words(late)}: `again: true` has it stacked once more",
+            False,
+        )
+    return "wait", f"{late_words(late)}; the telescope is to show all of its frames first", True
 
 
 def _judge(
@@ -163,6 +195,9 @@ def _mark(session: Session, block: Block, now: datetime) -> bool:
 
 
 def _move(session: Session, block: Block, to: BlockState, now: datetime) -> None:
+    if block.state == BlockState.STACKED:
+        block.attempts, block.intent, block.percent = 0, None, None
+        session.flush()
     move_block(
         session,
         block,

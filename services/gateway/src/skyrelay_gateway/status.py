@@ -23,6 +23,7 @@ from skyrelay_gateway.models import (
     StackCounts,
     StatusView,
 )
+from skyrelay_gateway.pauses import pause_views
 from skyrelay_gateway.readiness import Signs, read_signs, service_views
 from skyrelay_gateway.views import telescope_view
 from skyrelay_gateway.words import SETUP_WHAT_TO_DO
@@ -50,6 +51,7 @@ def build_status(gateway: Gateway) -> StatusView:
             stacks=_count_stacks(session),
             deliveries=_count(session, Delivery.state, DeliveryState),
             destinations=tuple(_destinations(session)),
+            pauses=tuple(pause_views(session)),
             ignored_files=_ignored_files(session),
             stream_backlog=signs.backlog,
             needs_you=tuple(_needs(gateway, session, signs, services)),
@@ -64,6 +66,7 @@ def _needs(
     yield from needs.needs_of_telescopes(session)
     yield from needs.needs_of_destinations(session)
     yield from needs.needs_of_blocks(session)
+    yield from needs.needs_of_late_frames(session, gateway.clock())
     yield from needs.needs_of_lost_telescopes(session, gateway.clock())
     yield from needs.needs_of_deliveries(session)
     yield from needs.needs_of_frames(session, gateway.clock())

@@ -38,7 +38,7 @@ def telescope_view(row: Telescope) -> TelescopeView:
     )
 
 
-def block_view(block: Block, telescope: str, stack: Stack | None) -> BlockView:
+def block_view(block: Block, telescope: str, stack: Stack | None, late_frames: int) -> BlockView:
     """Give a block as the API shows it, with its stack's names where there is one."""
     offset = timedelta(minutes=block.utc_offset_min)
     return BlockView(
@@ -60,6 +60,7 @@ def block_view(block: Block, telescope: str, stack: Stack | None) -> BlockView:
         next_attempt_at=block.next_attempt_at,
         needs_you=block.needs_you,
         percent=block.percent,
+        late_frames=late_frames,
         stack_id=stack.id if stack else None,
         stack_name=stack.crowdsky_name if stack else None,
         chunk_key=stack.chunk_key if stack else None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from skyrelay.crowdsky.claiming import free_name, name_stack, position_of
@@ -17,6 +17,7 @@ from skyrelay.seestar.stack_run import StackRun
 from skyrelay.seestar.telescope import Telescope as Seestar
 from skyrelay.service import utc_now
 from skyrelay.store.holding import HeldLease
+from skyrelay.store.runs import COMPLETE, note_outcome
 from skyrelay.store.tables import Block, Delivery, Frame, ScriptedStack, Stack
 from skyrelay.store.tables.destinations import CROWDSKY
 from skyrelay.store.transitions import StaleState, move_block
@@ -55,6 +56,7 @@ def book_stack(
             next_attempt_at=None,
             needs_you=False,
         )
+        note_outcome(session, block, COMPLETE, stack_id=stack.id)
         if workshop.settings.crowdsky.enabled and block.minutes == BLOCK_MINUTES:
             _owe_to_crowdsky(session, stack)
     return stack
@@ -100,7 +102,7 @@ def _new_stack(session: Session, block: Block, output: Output) -> Stack:
         telescope_id=block.telescope_id,
         folder=target_of_folder(block.folder),
         original_name=output.name.build(),
-        crowdsky_name=free_name(naming.crowdsky_name, output.names | _names_given(session, block)),
+        crowdsky_name=_free_name(session, block, naming.crowdsky_name, output.names),
         chunk_key=str(naming.chunk_key),
         frames_input=len(files_given(block)),
         frames_aligned=output.name.frames,
@@ -130,6 +132,14 @@ def _first_and_last_start(session: Session, block: Block) -> tuple[datetime, dat
     )
     known = [start for file_name, start in starts if start is not None and file_name in given]
     return min(known, default=block.start_at), max(known, default=block.start_at)
+
+
+def _free_name(session: Session, block: Block, name: str, there: frozenset[str]) -> str:
+    """Number the name where it is taken, and where the block has been stacked before."""
+    earlier: set[str] = set()
+    for _ in range(session.scalar(select(func.count()).where(Stack.block_id == block.id)) or 0):
+        earlier.add(free_name(name, earlier))
+    return free_name(name, there | _names_given(session, block) | earlier)
 
 
 def _names_given(session: Session, block: Block) -> frozenset[str]:

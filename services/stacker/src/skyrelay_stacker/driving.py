@@ -38,6 +38,7 @@ from skyrelay.seestar.telescope import Telescope as Seestar
 from skyrelay.service import utc_now
 from skyrelay.store.holding import HeldLease, held
 from skyrelay.store.leases import LeaseLost
+from skyrelay.store.runs import join_run, note_outcome
 from skyrelay.store.tables import Block, Frame, Telescope
 from skyrelay.store.transitions import StaleState, move_block
 from skyrelay_stacker.booking import (
@@ -48,6 +49,7 @@ from skyrelay_stacker.booking import (
     outputs_before,
 )
 from skyrelay_stacker.clocks import record_clock
+from skyrelay_stacker.dawns import record_place
 from skyrelay_stacker.looking import (
     address_of,
     record_failure,
@@ -57,7 +59,7 @@ from skyrelay_stacker.looking import (
     with_owner,
 )
 from skyrelay_stacker.planning import has_unseen_frames
-from skyrelay_stacker.reconciling import reconcile_telescope, why_not_now
+from skyrelay_stacker.reconciling import reconcile_telescope, why_not_now, why_paused
 from skyrelay_stacker.recording import ACTOR
 from skyrelay_stacker.renaming import rename_stack
 from skyrelay_stacker.workshop import Workshop
@@ -77,9 +79,10 @@ _NO_TELESCOPE = (Unreachable, KeyMissing, KeyRefused, NotATelescope)
 class StackFailed(SkyrelayError):  # noqa: N818 - the state it leads to
     """The telescope gave a block's stack up."""
 
-    def __init__(self, reason: str, *, is_lasting: bool) -> None:
+    def __init__(self, reason: str, *, is_lasting: bool, status: str = "error") -> None:
         super().__init__(reason)
         self.is_lasting = is_lasting
+        self.status = status  # as the run's summary names it
 
 
 def stack_block(workshop: Workshop, block_id: int) -> None:
@@ -176,12 +179,13 @@ class _Drive:
             if isinstance(error, LeaseLost):
                 raise
             self._make_way(error)
+        self._workshop.tell(self._read_block())
         if not self._workshop.shutting_down.is_set():
             self._check_in()
 
     def _go_on(self, block: Block) -> None:
         if block.state == BlockState.READY and (
-            self._why_not() is not None or self._book_earlier(block) or not self._start(block)
+            self._why_not(block) is not None or self._book_earlier(block) or not self._start(block)
         ):
             return
         run = self._run_of(self._read_block())
@@ -201,7 +205,9 @@ class _Drive:
             if device.serial != telescope.serial:
                 record_stranger(telescope, device.serial, now)
                 return False
+            telescope.served_at = now
             record_clock(session, telescope, device, now)
+            record_place(telescope, device)
             status = with_owner(session, telescope, status, setting)
             record_status(telescope, with_clock(status, device, now), now)
         return True
@@ -228,10 +234,11 @@ class _Drive:
             raise StackFailed(str(error), is_lasting=False) from error
         return True
 
-    def _why_not(self) -> str | None:
+    def _why_not(self, block: Block) -> str | None:
         with self._workshop.store.read() as session:
             telescope = session.get_one(Telescope, self._telescope_id)
-        return why_not_now(telescope, self._workshop.settings.stacking, utc_now())
+            paused = why_paused(session, block)
+        return paused or why_not_now(telescope, self._workshop.settings.stacking, utc_now())
 
     def _book_earlier(self, block: Block) -> bool:
         """Book what an earlier try at the same frames made after all; tell whether there was such a stack.
@@ -299,6 +306,7 @@ class _Drive:
             started_at=now,
             percent=0.0,
         )
+        join_run(session, block, now)
 
     # -- watching ---------------------------------------------------------------------------------
 
@@ -354,7 +362,7 @@ class _Drive:
     def _stop_overdue(self) -> StackRun:
         final = self._stop()
         if final.state is not StackState.COMPLETE:
-            raise StackFailed("it took longer than stacking.max_wait_sec", is_lasting=False)
+            raise StackFailed("it took longer than stacking.max_wait_sec", is_lasting=False, status="timeout")
         return final
 
     def _should_return(self, glances: Glances) -> bool:
@@ -394,7 +402,9 @@ class _Drive:
     def _note_progress(self, run: StackRun) -> None:
         with self._workshop.store.write() as session:
             self._lease.check_write(session)
-            session.get_one(Block, self._block_id).percent = run.percent
+            block = session.get_one(Block, self._block_id)
+            block.percent = run.percent
+        self._workshop.tell(block)
 
     def _stop(self) -> StackRun:
         """Stop the run, since one that is left would refuse every later start; it may be complete by now."""
@@ -410,7 +420,9 @@ class _Drive:
         if run.state in {StackState.FAIL, StackState.CANCEL}:
             self._clear()
             raise StackFailed(
-                run.error or f"the telescope reports {run.state}", is_lasting=run.is_lasting_failure
+                run.error or f"the telescope reports {run.state}",
+                is_lasting=run.is_lasting_failure,
+                status=run.state.value,
             )
         if self._is_held():
             self._clear()
@@ -422,7 +434,7 @@ class _Drive:
             raise StackFailed("the telescope reports success, but its stack is not there", is_lasting=False)
         rename_stack(self._workshop, stack, self._seestar, self._lease)
         self._clear()
-        self._workshop.nudge(TaskName.FETCH_STACK, StackMessage(stack_id=stack.id))
+        self._workshop.nudge(TaskName.FETCH_STACK, StackMessage(stack_id=stack.id), stack.crowdsky_name)
 
     def _is_held(self) -> bool:
         """Tell whether frames that the telescope was given turned out to be held meanwhile."""
@@ -465,6 +477,7 @@ class _Drive:
                     attempts=attempts,
                     percent=None,
                 )
+                note_outcome(session, block, "ready", error=reason)
 
     def _give_up(self, error: StackFailed) -> None:
         now = utc_now()
@@ -485,6 +498,7 @@ class _Drive:
                 needs_you=next_try is None,
                 percent=None,
             )
+            note_outcome(session, block, error.status, error=str(error))
 
     def _read_block(self) -> Block:
         with self._workshop.store.read() as session:

@@ -31,6 +31,7 @@ from skyrelay.store.tables import Block, Telescope
 from skyrelay.store.telescopes import adopt_serial
 from skyrelay_stacker.booking import files_given
 from skyrelay_stacker.clocks import CLOCK_TOLERANCE, clock_error, record_clock
+from skyrelay_stacker.dawns import record_place
 from skyrelay_stacker.following import find_moved
 from skyrelay_stacker.inventory import take_inventory
 from skyrelay_stacker.reconciling import reconcile_telescope
@@ -221,6 +222,7 @@ def _greet(
             device.firmware_text,
         )
         record_clock(session, found, device, now)
+        record_place(found, device)
         status = with_clock(with_owner(session, found, status, setting), device, now)
         record_status(found, status, now)
         # Under a lease on another row than the telescope's own nothing more is done: its own look comes next.

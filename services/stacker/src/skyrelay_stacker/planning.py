@@ -84,25 +84,6 @@ def retry_failed(session: Session, now: datetime) -> None:
         move_block(session, block, BlockState.READY, now=now, actor=ACTOR, reason="to be tried again")
 
 
-def next_block_of(
-    session: Session, telescope: Telescope, stacking: StackingSettings, now: datetime
-) -> Block | None:
-    """Give the block that the telescope should work on now: the one under way, else the oldest ready one."""
-    under_way = session.scalar(
-        select(Block).where(Block.telescope_id == telescope.id, Block.state == BlockState.STACKING)
-    )
-    if under_way is not None:
-        return under_way
-    ready = select(Block).where(
-        Block.telescope_id == telescope.id,
-        Block.state == BlockState.READY,
-        or_(Block.next_attempt_at.is_(None), Block.next_attempt_at <= now),
-    )
-    if stacking.when == "manual":
-        ready = ready.where(Block.requested.is_(True))
-    return session.scalar(ready.order_by(Block.start_at, Block.id).limit(1))
-
-
 def _settle(
     session: Session,
     block: Block,

@@ -18,6 +18,7 @@ from skyrelay.domain.frame_facts import FrameFacts
 from skyrelay.domain.night import night_of
 from skyrelay.domain.states import BlockState, FrameState
 from skyrelay.settings import StackingSettings
+from skyrelay.store.runs import forget_block
 from skyrelay.store.tables import Block, Frame, IgnoredFile, Telescope
 from skyrelay.store.transitions import audit, move_block
 
@@ -114,6 +115,7 @@ def _follow_frames(session: Session, block: Block, now: datetime) -> None:
 def _remove(session: Session, block: Block, now: datetime) -> None:
     reason = f"all frames of {block.target} at {block.start_at:%Y-%m-%d %H:%M} UTC belong to other blocks"
     audit(session, now=now, actor=ACTOR, subject=("block", block.id), event="removed", reason=reason)
+    forget_block(session, block.id)
     session.delete(block)
     session.flush()
 
@@ -280,7 +282,7 @@ def mark_presence(
     *,
     folders: Collection[str] | None = None,
 ) -> None:
-    """Say of each frame that is not stacked yet whether an inventory found it on its telescope.
+    """Say of each frame that is still to be stacked whether an inventory found it on its telescope.
 
     Nothing is said of a frame that was seen first while the inventory was under way, nor of one in a
     folder that was not looked at.
@@ -295,9 +297,12 @@ def mark_presence(
         The folders that were looked at; `None` when that is all that there are.
     """
     touched: set[int] = set()
+    to_be_stacked_again = select(Block.id).where(
+        Block.telescope_id == telescope_id, Block.state == BlockState.COLLECTING
+    )
     waiting = select(Frame).where(
         Frame.telescope_id == telescope_id,
-        Frame.stack_id.is_(None),
+        or_(Frame.stack_id.is_(None), Frame.block_id.in_(to_be_stacked_again)),
         Frame.state.in_([FrameState.OK, FrameState.NOT_ON_TELESCOPE]),
     )
     for frame in session.scalars(waiting):

@@ -10,9 +10,11 @@ from typing import Protocol
 from celery import Celery
 
 from skyrelay.queue.celery_app import nudge
+from skyrelay.queue.live import LiveEvent, tell
 from skyrelay.queue.tasks import Message, TaskName
 from skyrelay.settings import Settings
 from skyrelay.store.engine import Store
+from skyrelay.store.tables import Block
 
 
 class Flag(Protocol):
@@ -42,6 +44,13 @@ class Workshop:
         """Who holds a lease: this process of this host."""
         return f"{socket.gethostname()}:{os.getpid()}"
 
-    def nudge(self, task: TaskName, message: Message) -> bool:
+    def nudge(self, task: TaskName, message: Message, about: str | None = None) -> bool:
         """Say "look"; give whether the broker took it (if not, the reconciler says it later)."""
-        return nudge(self.celery, task, message)
+        return nudge(self.celery, task, message, about)
+
+    def tell(self, block: Block) -> None:
+        """Tell whoever listens how far a block is."""
+        event = LiveEvent(
+            block_id=block.id, telescope_id=block.telescope_id, state=block.state, percent=block.percent
+        )
+        tell(self.settings.redis, event)

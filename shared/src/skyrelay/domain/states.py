@@ -33,7 +33,7 @@ BLOCK_STEPS: Mapping[BlockState, frozenset[BlockState]] = {
         {BlockState.COLLECTING, BlockState.STACKING, BlockState.SKIPPED, BlockState.COVERED}
     ),
     BlockState.STACKING: frozenset({BlockState.STACKED, BlockState.READY, BlockState.FAILED}),
-    BlockState.STACKED: frozenset(),
+    BlockState.STACKED: frozenset({BlockState.COLLECTING}),  # only if a person wants late frames in a stack
     BlockState.SKIPPED: frozenset({BlockState.COLLECTING}),
     BlockState.COVERED: frozenset(),
     BlockState.FAILED: frozenset({BlockState.READY, BlockState.COLLECTING, BlockState.COVERED}),

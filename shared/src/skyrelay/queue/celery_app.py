@@ -63,8 +63,13 @@ def keep_our_logs() -> None:
     setup_logging.connect(_leave_logging_alone, weak=False)
 
 
-def nudge(app: Celery, task: TaskName, message: Message) -> bool:
+def nudge(app: Celery, task: TaskName, message: Message, about: str | None = None) -> bool:
     """Say "look" to whoever works on ``task``.
+
+    Parameters
+    ----------
+    about
+        What it is about, for people: Flower shows it beside the task's name in place of the message.
 
     Returns
     -------
@@ -78,6 +83,7 @@ def nudge(app: Celery, task: TaskName, message: Message) -> bool:
             queue=task.queue.value,
             expires=NUDGE_EXPIRES_S,
             retry=False,
+            argsrepr=about,
         )
     except (BrokerError, RedisError, OSError) as error:  # whichever layer notices first
         get_logger(__name__).warning(

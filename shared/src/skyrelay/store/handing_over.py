@@ -8,7 +8,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session, aliased
 
 from skyrelay.domain.states import BlockState, FrameState
-from skyrelay.store.tables import Block, Frame, Telescope
+from skyrelay.store.tables import Block, Frame, Pause, Telescope
 from skyrelay.store.transitions import move_block
 
 _REOPENED = frozenset({BlockState.READY, BlockState.SKIPPED})
@@ -22,7 +22,10 @@ def hand_over(session: Session, placeholder: Telescope, heir: Telescope, now: da
     _forget_twins(session, placeholder, heir)
     for block in session.scalars(select(Block).where(Block.telescope_id == placeholder.id)).all():
         _hand_over_block(session, block, heir, now)
-    session.execute(update(Frame).where(Frame.telescope_id == placeholder.id).values(telescope_id=heir.id))
+    for table in (Frame, Pause):
+        session.execute(
+            update(table).where(table.telescope_id == placeholder.id).values(telescope_id=heir.id)
+        )
 
 
 def _forget_twins(session: Session, placeholder: Telescope, heir: Telescope) -> None:

@@ -18,6 +18,7 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from skyrelay.domain.states import OWED_DELIVERIES, BlockState, DeliveryState, FrameState
+from skyrelay.store.newest import is_newest_of_block
 from skyrelay.store.tables import Block, Delivery, Frame, Stack, Telescope
 
 WAITING_BLOCKS = frozenset({BlockState.COLLECTING, BlockState.READY, BlockState.STACKING})
@@ -237,7 +238,7 @@ class _Records:
 
     blocks: Sequence[tuple[Block, str, Stack | None]]  # with the telescope's name
     counts: Mapping[int, Mapping[str, tuple[int, float]]]  # block id → account → (frames, exposure in s)
-    deliveries: Mapping[int, Sequence[Delivery]]  # by stack id
+    deliveries: Mapping[int, Sequence[Delivery]]  # by block id, of all of its stacks
     loose: Sequence[_LooseFrame]
 
 
@@ -246,16 +247,19 @@ def _read(session: Session, night: date) -> _Records:
     blocks = session.execute(
         select(Block, Telescope.name, Stack)
         .join(Telescope, Telescope.id == Block.telescope_id)
-        .outerjoin(Stack, Stack.block_id == Block.id)
+        .outerjoin(Stack, is_newest_of_block())
         .where(Block.night == name)
         .order_by(Telescope.name, Block.target, Block.exposure, Block.filter, Block.start_at)
     )
     deliveries: dict[int, list[Delivery]] = defaultdict(list)
-    for delivery in session.scalars(
-        select(Delivery).join(Stack).join(Block).where(Block.night == name).order_by(Delivery.id)
+    for delivery, block_id in session.execute(
+        select(Delivery, Stack.block_id)
+        .join(Stack, Stack.id == Delivery.stack_id)
+        .join(Block, Block.id == Stack.block_id)
+        .where(Block.night == name)
+        .order_by(Delivery.id)
     ):
-        if delivery.stack_id is not None:  # as the join has it
-            deliveries[delivery.stack_id].append(delivery)
+        deliveries[block_id].append(delivery)
     with_names = [(block, telescope, stack) for block, telescope, stack in blocks]
     return _Records(with_names, _count(session, name), deliveries, _read_loose(session, night))
 
@@ -335,7 +339,7 @@ def _begin(blocks: Sequence[ReceiptBlock] | None) -> float:
 def _receipt_block(block: Block, stack: Stack | None, records: _Records) -> ReceiptBlock:
     counts = records.counts.get(block.id, {})
     in_stack, other = counts.get("stacked", (0, 0.0)), counts.get("good", (0, 0.0))
-    deliveries = records.deliveries.get(stack.id, ()) if stack else ()
+    deliveries = records.deliveries.get(block.id, ())
     start_local = (block.start_at + timedelta(minutes=block.utc_offset_min)).replace(tzinfo=None)
     length = timedelta(minutes=block.minutes)
     state = BlockState(block.state)

@@ -8,11 +8,18 @@ from fastapi import APIRouter, Depends, Path, Response
 
 from skyrelay.logs import get_logger
 from skyrelay.queue.tasks import TaskName
-from skyrelay_gateway import stack_requests
+from skyrelay_gateway import pauses, stack_requests
 from skyrelay_gateway.context import Gateway, GatewayDep
 from skyrelay_gateway.delivery_retries import retry
 from skyrelay_gateway.listings import find_delivery
-from skyrelay_gateway.models import RetryAnswer, StackAnswer, StackRequest
+from skyrelay_gateway.models import (
+    PauseAnswer,
+    PauseRequest,
+    ResumeRequest,
+    RetryAnswer,
+    StackAnswer,
+    StackRequest,
+)
 from skyrelay_gateway.nudges import try_to_nudge
 from skyrelay_gateway.problems import Problem, problem_responses
 from skyrelay_gateway.security import require_json
@@ -38,6 +45,25 @@ def stack(gateway: GatewayDep, request: StackRequest, response: Response) -> Sta
     note = try_to_nudge(gateway, TaskName.RECONCILE_STACKING) if asked_for else None
     get_logger(__name__).info("stacks were asked for", asked_for=asked_for, request=request.model_dump())
     return stack_requests.answer(decisions, dry_run=False, asked_for=asked_for, note=note)
+
+
+@router.post("/pause")
+def pause(gateway: GatewayDep, request: PauseRequest) -> PauseAnswer:
+    """Begin no stack of what is named; a run that is under way is left to end."""
+    with gateway.store.write() as session:
+        answer = pauses.pause(session, request, gateway.clock())
+    get_logger(__name__).info("stacking was paused", request=request.model_dump())
+    return answer
+
+
+@router.post("/resume")
+def resume(gateway: GatewayDep, request: ResumeRequest) -> PauseAnswer:
+    """Let stacking go on: of all, or of what is named."""
+    with gateway.store.write() as session:
+        answer = pauses.resume(session, request, gateway.clock())
+    try_to_nudge(gateway, TaskName.RECONCILE_STACKING)
+    get_logger(__name__).info("stacking goes on", request=request.model_dump())
+    return answer
 
 
 @router.post("/deliveries/{delivery_id}/retry", status_code=202, responses=problem_responses(409))

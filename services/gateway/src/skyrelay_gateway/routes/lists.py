@@ -17,6 +17,7 @@ from skyrelay_gateway.models import (
     DeliveryView,
     NightView,
     Page,
+    RunView,
     StackView,
     StatusView,
     TargetView,
@@ -80,6 +81,15 @@ def blocks(
     """List blocks, the latest first, with the reason of each state."""
     with gateway.store.read() as session:
         return listings.list_blocks(session, page, filters, state)
+
+
+@router.get("/runs", responses=problem_responses(404))
+def runs(
+    gateway: GatewayDep, page: PageDep, telescope: _Telescope = None, night: _NightQuery = None
+) -> Page[RunView]:
+    """List what was stacked in one go, the latest run first, each with its summary."""
+    with gateway.store.read() as session:
+        return listings.list_runs(session, page, Filters(telescope, night=night))
 
 
 @router.get("/stacks", responses=problem_responses(404))

@@ -8,6 +8,8 @@ from skyrelay.store.tables.destinations import Destination
 from skyrelay.store.tables.frames import Frame
 from skyrelay.store.tables.ignored_files import IgnoredFile
 from skyrelay.store.tables.measurements import Measurement
+from skyrelay.store.tables.pauses import Pause
+from skyrelay.store.tables.runs import Run, RunBlock
 from skyrelay.store.tables.scripted_stacks import ScriptedStack
 from skyrelay.store.tables.secrets import Secret
 from skyrelay.store.tables.stacks import Stack
@@ -22,6 +24,9 @@ __all__ = [
     "Frame",
     "IgnoredFile",
     "Measurement",
+    "Pause",
+    "Run",
+    "RunBlock",
     "ScriptedStack",
     "Secret",
     "Stack",

@@ -22,6 +22,8 @@ class Block(Base):
     __table_args__ = (
         UniqueConstraint("telescope_id", "target", "exposure", "filter", "start_at", "minutes"),
         Index("ix_blocks_state_next_attempt_at", "state", "next_attempt_at"),
+        Index("ix_blocks_telescope_id_state", "telescope_id", "state"),
+        Index("ix_blocks_telescope_id_target_started_at", "telescope_id", "target", "started_at"),
         Index(
             "uq_blocks_stacking_telescope_id",
             "telescope_id",

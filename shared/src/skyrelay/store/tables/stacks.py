@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import ForeignKey, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from skyrelay.store.tables.base import Base
@@ -15,13 +15,13 @@ class Stack(Base):
 
     ``first_start_at`` and ``last_end_at`` are the true UTC span of its frames. ``chunk_key`` is ours,
     from the block and the position (null pixel: position unknown); the server's stands with the
-    delivery.
+    delivery. A block that was stacked again has several; the one that was made last counts for it.
     """
 
     __tablename__ = "stacks"
     __table_args__ = (
-        UniqueConstraint("block_id"),
         UniqueConstraint("telescope_id", "folder", "original_name"),
+        Index("ix_stacks_block_id", "block_id"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -53,6 +53,9 @@ class Stack(Base):
     fetch_error: Mapped[str | None]
     next_fetch_at: Mapped[datetime | None]
     fetch_lease_until: Mapped[datetime | None]
+    # Made by another tool and found on the telescope; offered: it stays there until a person wants it sent.
+    found_at: Mapped[datetime | None]
+    is_offered: Mapped[bool] = mapped_column(default=False, server_default=false())
     created_at: Mapped[datetime]
 
     @property

@@ -33,6 +33,10 @@ class Telescope(Base):
     smb_share: Mapped[str]
     key_path: Mapped[str | None]  # where the key lies, never the key
     timezone: Mapped[str]  # an IANA name, or "auto"
+    # As it told us itself. Somebody's home: for the dawn, never for an answer, a log or a page.
+    latitude_deg: Mapped[float | None]
+    longitude_deg: Mapped[float | None]
+    zone: Mapped[str | None]  # IANA name of its clock's zone, as it told us
     model: Mapped[str | None]
     firmware_int: Mapped[int | None]
     firmware: Mapped[str | None]
@@ -52,6 +56,7 @@ class Telescope(Base):
     inventory_started_at: Mapped[datetime | None]  # of the last inventory that was completed
     inventory_finished_at: Mapped[datetime | None]
     inventory_error: Mapped[str | None]  # of the last try, if it failed
+    served_at: Mapped[datetime | None]  # when a worker last had a turn at stacking on it
     next_look_at: Mapped[datetime | None]  # when the reconciler wants this telescope asked again
 
     lease_holder: Mapped[str | None]

@@ -1,0 +1,29 @@
+"""A short rehearsal of the worst night: each service killed, Redis wiped and restarted, telescopes gone."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
+
+
+def test_whatever_is_killed_no_block_is_lost_and_none_comes_twice(tmp_path: Path) -> None:
+    options = ["--telescopes", "2", "--blocks", "3", "--kills", "1", "--folder", str(tmp_path / "chaos")]
+    done = subprocess.run(
+        [sys.executable, "-m", "skyrelay.cli", "chaos", *options],
+        capture_output=True,
+        text=True,
+        timeout=570,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "6 blocks: lost 0, twice 0, odd 0" in done.stdout
+    killed = set(re.findall(r"kill (\S+)", done.stdout))
+    assert {"watcher", "intake", "stacker", "scheduler", "uploader", "gateway"} <= killed
+    for mishap in ("wipe Redis 1x", "restart Redis 2x", "reboot a telescope 1x", "leaves for a while 1x"):
+        assert mishap in " ".join(done.stdout.split())
