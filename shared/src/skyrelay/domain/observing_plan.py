@@ -18,6 +18,7 @@ _J2000 = datetime(2000, 1, 1, 12, tzinfo=UTC)
 _CLOCK = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])")
 _NOON_HOUR = 12  # what starts before noon starts on the morning after
 _STEP = timedelta(minutes=5)  # of the search for rise and set
+_STEPS_A_DAY = 288
 _SUN_IS_DOWN_DEG = -0.8  # its upper edge, with refraction
 _MOST_SUBS, _LONGEST_SUB_S = 100_000, 3600.0
 _MOST_ITEMS = 500
@@ -58,9 +59,10 @@ class PlanItem:
 
 @dataclass(frozen=True, slots=True)
 class SkyTimes:
-    """How a target stands: degrees above the horizon, and UTC times within 12 hours of its start.
+    """How a target stands: degrees above the horizon, and UTC times.
 
-    ``rise`` and ``set`` are `None` for what does not cross the horizon.
+    ``rise`` is that before its start if it is up then, else the next one; ``set`` the next one. Both are
+    `None` for what does not cross the horizon.
     """
 
     altitude_start_deg: float
@@ -215,23 +217,24 @@ def sun_altitude_deg(site: Site, moment: datetime) -> float:
 
 
 def sky_times(item: PlanItem, site: Site) -> SkyTimes:
-    """Say how a target stands while it is exposed, and when it rises and sets around then."""
+    """Say how a target stands while it is exposed, and when it rises and sets around that."""
 
     def height(moment: datetime) -> float:
         return altitude_deg(item.ra_hours, item.dec_deg, site, moment)
 
     steps = max(1, math.ceil((item.end - item.start) / _STEP))
     during = [height(item.start + (item.end - item.start) * number / steps) for number in range(steps + 1)]
-    first = item.start - timedelta(hours=12)
-    moments = [first + number * _STEP for number in range(int(timedelta(hours=24) / _STEP) + 1)]
-    heights = [height(moment) for moment in moments]
+    moments = [item.start + number * _STEP for number in range(-_STEPS_A_DAY, _STEPS_A_DAY + 1)]
+    rises, sets = _crossings(moments, [height(moment) for moment in moments])
+    earlier = [moment for moment in rises if moment <= item.start] if during[0] >= 0 else []
+    later = [moment for moment in rises if moment > item.start]
     return SkyTimes(
         altitude_start_deg=during[0],
         altitude_end_deg=during[-1],
         lowest_deg=min(during),
         highest_deg=max(during),
-        rise=_crossing(moments, heights, item.start, upwards=True),
-        set=_crossing(moments, heights, item.start, upwards=False),
+        rise=max(earlier) if earlier else min(later, default=None),
+        set=min((moment for moment in sets if moment > item.start), default=None),
     )
 
 
@@ -265,16 +268,15 @@ def _objection(
     return ""
 
 
-def _crossing(
-    moments: list[datetime], heights: list[float], near: datetime, *, upwards: bool
-) -> datetime | None:
-    """Give when the horizon is crossed; of several times the one nearest to ``near``."""
-    found = []
+def _crossings(moments: list[datetime], heights: list[float]) -> tuple[list[datetime], list[datetime]]:
+    """Give when the horizon is crossed, upwards and downwards."""
+    rises, sets = [], []
     for number in range(1, len(moments)):
         before, after = heights[number - 1], heights[number]
-        if (before < 0 <= after) if upwards else (before >= 0 > after):
-            found.append(moments[number - 1] + _STEP * (before / (before - after)))
-    return min(found, key=lambda moment: abs(moment - near)) if found else None
+        if (before < 0) != (after < 0):
+            crossed = moments[number - 1] + _STEP * (before / (before - after))
+            (rises if before < 0 else sets).append(crossed)
+    return rises, sets
 
 
 def _sidereal_deg(moment: datetime) -> float:
