@@ -32,10 +32,11 @@ class Answer:
 
 
 class SmallCloud:
-    """Serves on a port of its own; `answers` are used up first, in their order."""
+    """Serves on a port of its own; `answers` (to what is posted) are used up first, in order."""
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
+        self.polls: list[Call] = []
         self.answers: list[Answer] = []
         self.keys: dict[str, str] = {}
         cloud = self
@@ -46,6 +47,11 @@ class SmallCloud:
                 call = Call(self.path, dict(self.headers), json.loads(self.rfile.read(length)))
                 cloud.calls.append(call)
                 cloud._reply(self, cloud.answers.pop(0) if cloud.answers else cloud._usual(call))
+
+            def do_GET(self) -> None:
+                call = Call(self.path, dict(self.headers), None)
+                cloud.polls.append(call)
+                cloud._reply(self, cloud._usual(call))
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
                 """Say nothing on stderr."""

@@ -234,6 +234,7 @@ class ObservatorySettings(_Section):
     elevation: float | None = Field(default=None, repr=False)
     telescope: str = "ZWO Seestar S50"
     timezone: Zone = "auto"
+    share_location: Literal["exact", "0.1deg"] = "0.1deg"
 
 
 class PhotometrySettings(_Section):
@@ -241,6 +242,22 @@ class PhotometrySettings(_Section):
 
     node_id: str = ""
     filter_name: str = ""
+
+
+class ConditionValue(_Section):
+    """One value of the conditions: where it stands in the source's JSON, and its unit."""
+
+    path: str = Field(min_length=1)
+    unit: str = ""
+
+
+class ConditionsSettings(_Section):
+    """Where local conditions come from beside the telescope; an empty ``source``: from nowhere."""
+
+    source: str = ""
+    observed_at: str = ""
+    max_age_s: float = Field(default=900.0, gt=0.0)
+    values: dict[str, ConditionValue] = {}
 
 
 class CloudSettings(_Section):
@@ -255,6 +272,9 @@ class CloudSettings(_Section):
     auto_run_plans: bool = False
     upload_images: bool = False
     queue_max: int = Field(default=0, ge=0)
+    telescope: str = ""
+    min_altitude: float = Field(default=10.0, ge=0.0, le=90.0)
+    conditions: ConditionsSettings = ConditionsSettings()
 
 
 class GatewaySettings(_Section):
@@ -523,6 +543,7 @@ def _check_names(settings: Settings) -> None:
         if twice:
             raise ConfigurationError(f"telescopes: the {what} {twice[0]!r} is given twice; each has its own")
     _check_reserves(settings, names)
+    _check_plan_telescope(settings, names)
     for root in settings.image_watcher.watch_path:
         if root.telescope is not None and root.telescope not in names:
             near = difflib.get_close_matches(root.telescope, names, n=1)
@@ -539,3 +560,11 @@ def _check_reserves(settings: Settings, names: list[str]) -> None:
             near = difflib.get_close_matches(name, names, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ConfigurationError(f"archive.reserve_gb: no telescope is named {name!r}{hint}")
+
+
+def _check_plan_telescope(settings: Settings, names: list[str]) -> None:
+    named = settings.cloud.telescope
+    if named and names and named not in names:
+        near = difflib.get_close_matches(named, names, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ConfigurationError(f"cloud.telescope: no telescope is named {named!r}{hint}")

@@ -12,6 +12,8 @@ from redis import Redis
 
 from skyrelay.queue.beats import read_beats
 from skyrelay.queue.connection import connect_redis
+from skyrelay.store.engine import Store
+from skyrelay.store.migrate import migrate
 from skyrelay_simulators.cloud import Fault, SimulatedCloud
 from support.redis_server import RedisServer
 from support.service_process import ServiceProcess
@@ -26,6 +28,9 @@ class Node:
     def __init__(self, folder: Path, server: RedisServer, cloud: SimulatedCloud) -> None:
         self.folder, self.server, self.cloud = folder, server, cloud
         self.redis: Redis = connect_redis(server.url)
+        store = Store(f"sqlite:///{folder / 'data' / 'skyrelay.db'}")
+        migrate(store)
+        store.close()
 
     def agent(self) -> ServiceProcess:
         """Give an agent that wishes to be called `NODE_ID`."""

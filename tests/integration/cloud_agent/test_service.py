@@ -16,6 +16,8 @@ from redis import Redis
 
 from skyrelay.queue.beats import read_beats
 from skyrelay.queue.connection import connect_redis
+from skyrelay.store.engine import Store
+from skyrelay.store.migrate import migrate
 from support.redis_server import RedisServer
 from support.service_process import STOPS_WITHIN_S, ServiceProcess
 from support.small_cloud import Answer, SmallCloud
@@ -28,6 +30,9 @@ class Node:
     def __init__(self, folder: Path, server: RedisServer, cloud: SmallCloud) -> None:
         self.folder, self.server, self.cloud = folder, server, cloud
         self.redis: Redis = connect_redis(server.url)
+        store = Store(f"sqlite:///{folder / 'data' / 'skyrelay.db'}")
+        migrate(store)
+        store.close()
         self.state_file = folder / "data" / "cloud_state.json"
 
     def agent(
@@ -111,7 +116,7 @@ def test_refused_credentials_end_the_heartbeats_until_there_are_others(node: Nod
         node.cloud.keys["node-1"] = "changed by the operator"
         eventually(lambda: node.state() == "credentials refused")
         assert "unknown node or key" in node.detail()["error"]
-        assert node.detail()["last_heartbeat_ok"] is False
+        eventually(lambda: node.detail()["last_heartbeat_ok"] is False)
         before = node.cloud.beats()
         later = datetime.now(UTC) + timedelta(seconds=2)  # two heartbeat intervals
         eventually(lambda: read_beats(node.redis)["cloud-agent"].at > later)
@@ -138,7 +143,6 @@ def test_without_a_place_nothing_is_sent(node: Node) -> None:
 
 
 def test_a_broken_state_file_is_not_registered_over(node: Node) -> None:
-    node.state_file.parent.mkdir()
     node.state_file.write_text('{"node_id": "node-1", "api_k', encoding="utf-8")
     with node.agent():
         eventually(lambda: node.state() == "needs you")
@@ -147,7 +151,6 @@ def test_a_broken_state_file_is_not_registered_over(node: Node) -> None:
 
 
 def test_another_id_than_the_registered_one_is_a_question_for_a_person(node: Node) -> None:
-    node.state_file.parent.mkdir()
     node.state_file.write_text(json.dumps({"node_id": "node-1", "api_key": "x"}), encoding="utf-8")
     with node.agent(node_id="node-2"):
         eventually(lambda: node.state() == "needs you")

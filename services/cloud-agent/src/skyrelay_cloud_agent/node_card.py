@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from datetime import datetime
 
 from skyrelay.cloud.client import NodeCard
 from skyrelay.errors import PermanentError
-from skyrelay.settings import Settings
+from skyrelay.settings import ObservatorySettings, Settings
 
 _SHARED_DIGITS = 1  # 0.1°, some 10 km: the home itself is nobody's business until its owner says otherwise
 _SHARED_ELEVATION_M = 10.0
@@ -40,7 +39,7 @@ def node_card(settings: Settings, now: datetime) -> NodeCard:
         owner_name=site.observer,
         latitude_deg=latitude_deg,
         longitude_deg=longitude_deg,
-        elevation_m=_elevation(site.elevation),
+        elevation_m=_elevation(site),
         telescope_model=site.telescope,
         filters=settings.photometry.filter_name,
         utc_offset_h=utc_offset_h(settings, now),
@@ -54,15 +53,19 @@ def utc_offset_h(settings: Settings, now: datetime) -> float:
 
 
 def _position(settings: Settings) -> tuple[float, float]:
-    latitude_deg, longitude_deg = settings.observatory.latitude, settings.observatory.longitude
+    site = settings.observatory
+    latitude_deg, longitude_deg = site.latitude, site.longitude
     if latitude_deg is None or longitude_deg is None or (latitude_deg == 0 and longitude_deg == 0):
         raise LocationMissing(
             "set observatory.latitude and observatory.longitude: the network registers no node without"
         )
+    if site.share_location == "exact":
+        return latitude_deg, longitude_deg
     return round(latitude_deg, _SHARED_DIGITS), round(longitude_deg, _SHARED_DIGITS)
 
 
-def _elevation(elevation_m: float | None) -> float | None:
-    if elevation_m is None or not math.isfinite(elevation_m):
-        return None
+def _elevation(site: ObservatorySettings) -> float | None:
+    elevation_m = site.elevation  # the settings take no infinity
+    if elevation_m is None or site.share_location == "exact":
+        return elevation_m
     return round(elevation_m / _SHARED_ELEVATION_M) * _SHARED_ELEVATION_M

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
 
 from redis import Redis
 
-from skyrelay.cloud.client import CloudClient
-from skyrelay.cloud.credentials import STATE_FILE, CredentialStore
 from skyrelay.errors import ConfigurationError
 from skyrelay.logs import get_logger
 from skyrelay.queue.connection import connect_redis
 from skyrelay.queue.pulse import Pulse
 from skyrelay.service import stop_on_signals
 from skyrelay.settings import Settings
-from skyrelay_cloud_agent.agent import CloudAgent
 
 _log = get_logger(__name__)
 
 SERVICE = "cloud-agent"
-_STOP_S = 1.0
 
 
 def main(settings: Settings) -> int:
@@ -56,14 +51,15 @@ def _idle(reason: str, redis: Redis, stop: threading.Event) -> None:
 def _live(settings: Settings, redis: Redis, stop: threading.Event) -> None:
     if not settings.cloud.url:
         raise ConfigurationError("cloud.url is empty: set it, or set cloud.enabled to false")
-    client = CloudClient(settings.cloud.url)
-    agent = CloudAgent(settings, client=client, store=CredentialStore(settings.data_dir / STATE_FILE))
-    agent.start()
-    with Pulse(redis, SERVICE, lambda: _detail(agent)):
-        stop.wait()
-    agent.stop(_STOP_S)
-    client.close()
+    from skyrelay_cloud_agent.home import open_home  # what idles needs no database
 
-
-def _detail(agent: CloudAgent) -> Mapping[str, object] | None:
-    return agent.status.detail() if agent.turns() else None
+    home = None
+    with Pulse(redis, SERVICE, lambda: home.detail() if home else {"state": "waiting for the database"}):
+        home = open_home(settings, stop)
+        if home is None:
+            return
+        try:
+            home.start()
+            stop.wait()
+        finally:
+            home.stop()

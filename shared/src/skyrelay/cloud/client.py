@@ -14,6 +14,7 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import quote
 
 import requests
 from pydantic import SecretStr
@@ -29,11 +30,13 @@ from skyrelay.cloud.errors import (
     ItemRefused,
 )
 from skyrelay.cloud.image_form import ImageForm, image_form
+from skyrelay.cloud.interrupting import OpenSockets, interruptible
 from skyrelay.version import __version__
 
 _CONNECT_S, _READ_S = 5.0, 15.0
 _ANSWER_S = 30.0  # for the whole answer: a server that drips a byte now and then must not hold us
 _MOST_BYTES = 1024 * 1024  # answers to these calls have a few hundred
+_NAME = 200  # characters of a plan's name
 _MOST_WORDS = 200  # characters of the server's own words in a message
 _LONGEST_WAIT = timedelta(hours=1)  # that a Retry-After may ask for
 _LATER = frozenset(
@@ -120,6 +123,16 @@ class CloudReceipt:
     duplicate: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class CloudPlan:
+    """A plan as the cloud gave it; nothing but its ``plan_id`` has been checked."""
+
+    plan_id: str
+    night: str
+    generated_at: str
+    items: tuple[Any, ...]
+
+
 class CloudClient:
     """One cloud.
 
@@ -127,6 +140,8 @@ class CloudClient:
     ----------
     url
         Its address, without a slash at the end.
+    connect_s, read_s
+        How long to wait for a connection, and for a server that says nothing.
 
     Raises
     ------
@@ -140,9 +155,12 @@ class CloudClient:
         By all calls: any other refusal, or an answer that is not the cloud's.
     """
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, url: str, *, connect_s: float = _CONNECT_S, read_s: float = _READ_S) -> None:
+        self._url, self._patience = url, (connect_s, read_s)
+        self._sockets = OpenSockets()
         self._session = requests.Session()
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, interruptible(self._sockets))
         self._session.headers["User-Agent"] = f"skyrelay/{__version__}"
         self._session.auth = _leave_as_it_is
 
@@ -155,6 +173,10 @@ class CloudClient:
     def close(self) -> None:
         """Close the connections."""
         self._session.close()
+
+    def break_off(self) -> None:
+        """End calls that other threads wait in (they raise `CloudAway`); later ones fail at once."""
+        self._sockets.break_off()
 
     def register(self, card: NodeCard) -> Registration:
         """Register the node; the credentials of the answer are the only copy there is."""
@@ -171,6 +193,34 @@ class CloudClient:
         if answer.body.get("ok") is False:
             raise CloudRefused(f"the cloud refuses the heartbeat: {_words(answer.body)}")
         return Heartbeat(answer.at)
+
+    def plan(self, credentials: NodeCredentials) -> CloudPlan | None:
+        """Ask for the plan; `None` when the cloud has none for this node now."""
+        found = self._get("/api/v1/plan", credentials).get("plan")
+        if found is None:
+            return None
+        if not isinstance(found, dict) or not _text(found, "plan_id") or len(_text(found, "plan_id")) > _NAME:
+            raise CloudRefused("the cloud's plan is of no use: it has no plan_id")
+        items = found.get("items")
+        if not isinstance(items, list):
+            raise CloudRefused(
+                f"the cloud's plan {_text(found, 'plan_id')} is of no use: its items are no list"
+            )
+        return CloudPlan(
+            _text(found, "plan_id"), _text(found, "night"), _text(found, "generated_at"), tuple(items)
+        )
+
+    def interrupts(self, credentials: NodeCredentials) -> tuple[Mapping[str, Any], ...]:
+        """Ask for the interrupts, as the cloud writes them; those without an id are left out."""
+        found = self._get("/api/v1/interrupts", credentials).get("interrupts")
+        rows = found if isinstance(found, list) else []
+        return tuple(row for row in rows if isinstance(row, dict) and _is_number(row.get("id")))
+
+    def acknowledge(self, credentials: NodeCredentials, interrupt_id: str) -> None:
+        """Say that an interrupt was taken care of."""
+        answer = self._post(f"/api/v1/interrupts/{quote(interrupt_id, safe='')}/ack", {}, credentials).body
+        if answer.get("ok") is False:
+            raise CloudRefused(f"the cloud refuses the acknowledgement: {_words(answer)}")
 
     def send_measurement(self, credentials: NodeCredentials, payload: str) -> CloudReceipt:
         """Send a measurement, as often as it takes: the cloud knows it again.
@@ -236,14 +286,21 @@ class CloudClient:
         headers = {} if credentials is None else _headers(credentials)
         return self._ask(path, json.dumps(payload).encode(), headers | {"Content-Type": "application/json"})
 
-    def _ask(self, path: str, data: bytes | ImageForm, headers: Mapping[str, str]) -> _Answer:
+    def _get(self, path: str, credentials: NodeCredentials) -> Mapping[str, Any]:
+        answer = self._ask(path, None, _headers(credentials)).body
+        if answer.get("ok") is False or (answer.get("error") and len(answer) == 1):
+            raise CloudAway(f"the cloud does not give it: {_words(answer)}")
+        return answer
+
+    def _ask(self, path: str, data: bytes | ImageForm | None, headers: Mapping[str, str]) -> _Answer:
         secret = headers.get("X-Api-Key", "")
         try:
-            with self._session.post(
+            with self._session.request(
+                "GET" if data is None else "POST",
                 f"{self._url}{path}",
                 data=data,
                 headers=dict(headers),
-                timeout=(_CONNECT_S, _READ_S),
+                timeout=self._patience,
                 allow_redirects=False,  # the key goes to the configured address and to no other
                 stream=True,
             ) as response:
@@ -334,6 +391,12 @@ def _words(body: Mapping[str, Any] | None) -> str:
 def _text(body: Mapping[str, Any], key: str) -> str:
     value = body.get(key)
     return value if isinstance(value, str) else ""
+
+
+def _is_number(value: object) -> bool:
+    return (isinstance(value, int) and not isinstance(value, bool)) or (
+        isinstance(value, str) and bool(value) and len(value) <= _NAME
+    )
 
 
 def _date(response: Response) -> datetime | None:

@@ -6,7 +6,7 @@ Commands that change something, and listings over RPC, are for whoever holds the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -33,6 +33,7 @@ from skyrelay.seestar.files import Renamed, TelescopeFiles
 from skyrelay.seestar.listing import FileListing, FolderListing
 from skyrelay.seestar.smb import SmbShare
 from skyrelay.seestar.stack_run import StackRun, StackSetting
+from skyrelay.seestar.view_plan import PlannedView, RunningPlan, running_plan, start_plan, stop_plan
 
 __all__ = ["Telescope", "TelescopeAddress"]
 
@@ -294,6 +295,22 @@ class Telescope:
             Leave the result alone (`StackingAlready`) if it is not of these files.
         """
         self._batch_stack.clear(only, deadline)
+
+    # Its plan of the night
+
+    def running_plan(self) -> RunningPlan | None:
+        """Ask for the plan that it works on; `None` when on none. Raises as `identify` does."""
+        return running_plan(self._connection)
+
+    def start_plan(
+        self, name: str, evening: str, views: Sequence[PlannedView], *, deadline: Deadline | None = None
+    ) -> None:
+        """Hand a plan over; see `skyrelay.seestar.view_plan.start_plan`."""
+        start_plan(self._connection, name, evening, views, deadline)
+
+    def stop_plan(self, *, deadline: Deadline | None = None) -> None:
+        """Stop the plan under way, if there is one; raises as `start_stack` does."""
+        stop_plan(self._connection, deadline)
 
     def _known(self) -> DeviceInfo:
         """Give who it is; asked again behind each new connection, where it may be another, or updated."""

@@ -3,6 +3,8 @@
 from skyrelay.store.tables.audit import AuditEntry
 from skyrelay.store.tables.base import Base
 from skyrelay.store.tables.blocks import Block
+from skyrelay.store.tables.cloud_interrupts import CloudInterrupt
+from skyrelay.store.tables.cloud_plans import CloudPlanRow
 from skyrelay.store.tables.deliveries import Delivery
 from skyrelay.store.tables.destinations import Destination
 from skyrelay.store.tables.frames import Frame
@@ -19,6 +21,8 @@ __all__ = [
     "AuditEntry",
     "Base",
     "Block",
+    "CloudInterrupt",
+    "CloudPlanRow",
     "Delivery",
     "Destination",
     "Frame",

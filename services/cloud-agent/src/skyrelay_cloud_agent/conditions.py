@@ -1,0 +1,146 @@
+"""Local conditions for the heartbeat: of the telescope's row, and of one source of the owner's choice."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from skyrelay.errors import PermanentError, TransientError
+from skyrelay.logs import get_logger
+from skyrelay.settings import ConditionsSettings, Settings
+from skyrelay.store.engine import Store
+from skyrelay.store.tables import Telescope
+from skyrelay_cloud_agent.handing_over import choose_telescope
+
+_MOST_BYTES = 256 * 1024
+_SOURCE_S = (2.0, 3.0)  # a heartbeat waits for it
+_MOST_VALUES, _MOST_TEXT = 50, 200
+_STALE = timedelta(minutes=30)  # of a telescope's row: an idle one is looked at every few minutes
+
+_log = get_logger(__name__)
+
+
+def home_conditions(settings: Settings, store: Store, now: datetime) -> dict[str, Any]:
+    """Give what is known: values, and under ``units`` the unit of each that has one.
+
+    Parameters
+    ----------
+    now
+        Aware time; what is older than its age allows is left out.
+    """
+    values: dict[str, Any] = {}
+    units: dict[str, str] = {}
+    try:
+        row = choose_telescope(store, settings)
+    except PermanentError:  # none, or several and none is named: then there is nothing to say of one
+        row = None
+    for part, its_units in (of_telescope(row, now), of_source(settings.cloud.conditions, now)):
+        values |= part
+        units |= its_units
+    return {**values, "units": units} if units else values
+
+
+def of_telescope(row: Telescope | None, now: datetime) -> tuple[dict[str, Any], dict[str, str]]:
+    """Give what a telescope's row says of it, unless that is old."""
+    if row is None or row.last_seen_at is None or now - row.last_seen_at > _STALE:
+        return {}, {}
+    values: dict[str, Any] = {
+        "telescope_state": str(row.state),
+        "telescope_battery": row.battery_percent,
+        "telescope_charging": row.charging,
+        "telescope_free": row.free_mb,
+    }
+    units = {"telescope_battery": "%", "telescope_free": "MB"}
+    known = {name: value for name, value in values.items() if value is not None}
+    return known, {name: unit for name, unit in units.items() if name in known}
+
+
+def of_source(wanted: ConditionsSettings, now: datetime) -> tuple[dict[str, Any], dict[str, str]]:
+    """Give what the configured source says; nothing when it is away, no JSON, or stale."""
+    if not wanted.source:
+        return {}, {}
+    try:
+        document, read_at = _read(wanted.source)
+        observed_at = _observed_at(document, wanted.observed_at) if wanted.observed_at else read_at
+    except TransientError as error:
+        _log.info("no conditions from their source", problem=str(error))
+        return {}, {}
+    if observed_at is not None and now - observed_at > timedelta(seconds=wanted.max_age_s):
+        _log.info("the conditions are stale", source=wanted.source, of=observed_at.isoformat())
+        return {}, {}
+    return _picked(document, wanted)
+
+
+def _picked(document: Any, wanted: ConditionsSettings) -> tuple[dict[str, Any], dict[str, str]]:
+    values, units = {}, {}
+    for name, value in list(wanted.values.items())[:_MOST_VALUES]:
+        found = _at(document, value.path)
+        if _is_sendable(found):
+            values[name] = found
+            if value.unit:
+                units[name] = value.unit
+    return values, units
+
+
+def _read(source: str) -> tuple[Any, datetime | None]:
+    """Read a source; give when it was written, too, where that is known."""
+    try:
+        if source.startswith(("http://", "https://")):
+            text, written_at = _fetch(source), None
+        else:
+            file = Path(source)
+            with file.open("rb") as opened:
+                text = opened.read(_MOST_BYTES + 1)
+            written_at = datetime.fromtimestamp(file.stat().st_mtime, UTC)
+        if len(text) > _MOST_BYTES:
+            raise TransientError(f"{source} is longer than {_MOST_BYTES // 1024} KiB")
+        return json.loads(text), written_at
+    except (OSError, ValueError, RecursionError) as error:  # OSError: those of requests as well
+        raise TransientError(f"{source} cannot be read ({type(error).__name__})") from error
+
+
+def _fetch(url: str) -> bytes:
+    with requests.get(url, timeout=_SOURCE_S, stream=True) as response:
+        response.raise_for_status()
+        content = b""
+        for piece in response.iter_content(16384):
+            content += piece
+            if len(content) > _MOST_BYTES:
+                break
+        return content
+
+
+def _observed_at(document: Any, path: str) -> datetime:
+    """Read the time of observation: ISO 8601, or seconds since 1970; one without a zone is UTC."""
+    value = _at(document, path)
+    try:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return datetime.fromtimestamp(value, UTC)
+        moment = datetime.fromisoformat(str(value))
+    except (ValueError, OverflowError, OSError) as error:
+        raise TransientError(f"there is no time at {path}: its age is not known") from error
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+
+
+def _at(document: Any, path: str) -> Any:
+    """Follow a path such as ``sensors.0.value``; `None` where it leads nowhere."""
+    for part in path.split("."):
+        if isinstance(document, Mapping):
+            document = document.get(part)
+        elif isinstance(document, list) and part.isascii() and part.isdigit() and int(part) < len(document):
+            document = document[int(part)]
+        else:
+            return None
+    return document
+
+
+def _is_sendable(value: object) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, bool | int) or (isinstance(value, str) and len(value) <= _MOST_TEXT)
