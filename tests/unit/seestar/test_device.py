@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skyrelay.domain.states import Reach, TelescopeState
-from skyrelay.seestar.device import is_observing, read_device, read_status
+from skyrelay.seestar.device import clock_error, is_observing, read_device, read_status
 from skyrelay.seestar.errors import NotATelescope
 
 _DEVICE = {
@@ -36,7 +36,7 @@ def test_a_device_is_read() -> None:
     device = read_device({"device": _DEVICE, "location_lon_lat": [16.3, 48.2]}, _CLOCK)
     assert (device.serial, device.model, device.firmware_int) == ("1d3fe189", "Seestar S50", 2846)
     assert (device.longitude_deg, device.latitude_deg) == (16.3, 48.2)
-    assert device.clock_utc == datetime(2026, 2, 27, 21, 52, 3, tzinfo=UTC)
+    assert clock_error(device, datetime(2026, 2, 27, 21, 52, 3, tzinfo=UTC)) == timedelta(0)
 
 
 def test_home_is_not_shown() -> None:
@@ -68,7 +68,8 @@ def test_without_a_serial_number_it_is_no_telescope(state: Any) -> None:
     ],
 )
 def test_a_clock_that_makes_no_sense_is_unknown(change: dict[str, Any]) -> None:
-    assert read_device({"device": _DEVICE}, {**_CLOCK, **change}).clock_utc is None
+    device = read_device({"device": _DEVICE}, {**_CLOCK, **change})
+    assert clock_error(device, datetime(2026, 2, 27, tzinfo=UTC)) is None
 
 
 @pytest.mark.parametrize(
@@ -134,3 +135,10 @@ def test_the_battery_is_read_or_unknown(power: Any, battery: int | None, chargin
 def test_whatever_it_says_the_status_is_typed(device: Any, volume: Any, view: Any, app: Any) -> None:
     status = read_status(device, volume, view, app)
     assert (status.state is TelescopeState.OBSERVING) == is_observing(view, app)
+
+
+@pytest.mark.parametrize("fold", [0, 1])
+def test_in_the_hour_that_comes_twice_a_clock_is_right_both_times(fold: int) -> None:
+    clock = {"year": 2026, "mon": 10, "day": 25, "hour": 2, "min": 30, "sec": 0, "time_zone": "Europe/Vienna"}
+    now = datetime(2026, 10, 25, fold, 30, tzinfo=UTC)
+    assert clock_error(read_device({"device": _DEVICE}, clock), now) == timedelta(0)

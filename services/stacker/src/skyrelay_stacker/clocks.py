@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from zoneinfo import ZoneInfo
 
 from sqlalchemy.orm import Session
 
-from skyrelay.seestar.device import DeviceInfo
+from skyrelay.seestar.device import CLOCK_TOLERANCE, DeviceInfo, clock_error
 from skyrelay.store.tables import Telescope
 from skyrelay.store.transitions import audit
 from skyrelay_stacker.recording import ACTOR, hold_frames
 
-CLOCK_TOLERANCE = timedelta(seconds=60)
 _SAME_NIGHT = timedelta(hours=12)  # what else of a night came late is no better: held rather than mislabelled
 _LONG_AGO = timedelta(days=36_500)  # an error beyond it reaches out of the calendar
-
-
-def clock_error(device: DeviceInfo, now: datetime) -> timedelta | None:
-    """Give by how much a telescope's clock is ahead (negative: behind); `None` when it does not tell."""
-    if device.clock_local is None or device.zone is None:
-        return None
-    zone = ZoneInfo(device.zone)
-    # When the clocks go back an hour comes twice: the telescope means the one that is now.
-    readings = [device.clock_local.replace(tzinfo=zone, fold=fold) for fold in (0, 1)]
-    return min((reading - now for reading in readings), key=abs)
 
 
 def record_clock(session: Session, row: Telescope, device: DeviceInfo, now: datetime) -> None:

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from skyrelay.domain.states import IN_TOUCH, BlockState, Reach, TelescopeState
 from skyrelay.errors import SkyrelayError, TransientError
-from skyrelay.seestar.device import DeviceInfo, TelescopeStatus
+from skyrelay.seestar.device import CLOCK_TOLERANCE, DeviceInfo, TelescopeStatus, clock_error
 from skyrelay.seestar.errors import AnotherTelescope, KeyMissing, KeyRefused, NotATelescope, Unreachable
 from skyrelay.seestar.stack_run import StackSetting
 from skyrelay.seestar.telescope import Telescope as Seestar
@@ -30,7 +30,7 @@ from skyrelay.store.leases import LeaseLost
 from skyrelay.store.tables import Block, Telescope
 from skyrelay.store.telescopes import adopt_serial
 from skyrelay_stacker.booking import files_given
-from skyrelay_stacker.clocks import CLOCK_TOLERANCE, clock_error, record_clock
+from skyrelay_stacker.clocks import record_clock
 from skyrelay_stacker.dawns import record_place
 from skyrelay_stacker.following import find_moved
 from skyrelay_stacker.inventory import take_inventory

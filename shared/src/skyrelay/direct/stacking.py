@@ -23,6 +23,7 @@ from skyrelay.domain.states import TelescopeState
 from skyrelay.errors import AmbiguousError, RefusedByRule, SkyrelayError, TransientError
 from skyrelay.logs import get_logger
 from skyrelay.seestar.deadline import Deadline
+from skyrelay.seestar.device import CLOCK_TOLERANCE, clock_error
 from skyrelay.seestar.errors import (
     CommandRefused,
     KeyMissing,
@@ -36,7 +37,6 @@ from skyrelay.seestar.stack_run import StackRun, StackSetting, StackState
 from skyrelay.service import utc_now
 from skyrelay.store.holding import HeldLease
 
-CLOCK_TOLERANCE = timedelta(seconds=60)
 _A_START = timedelta(seconds=20)  # what must be left of the lease to clear, configure and start
 _A_CHANGE = timedelta(seconds=15)  # the same for a stop, a rename, a clear
 # These are not about one block: with the next one it would be no better.
@@ -151,11 +151,12 @@ def _sort_out(plans: list[BlockPlan], limits: Limits) -> tuple[list[BlockPlan], 
 
 def _check_clock(telescope: OwnTelescope) -> None:
     """Refuse to stack on the word of a clock that is wrong: a frame under a wrong time is bad science."""
-    told = telescope.device.clock_utc
-    if told is not None and abs(told - utc_now()) > CLOCK_TOLERANCE:
+    device, now = telescope.seestar.identify(), utc_now()
+    error = clock_error(device, now)
+    if error is not None and abs(error) > CLOCK_TOLERANCE:
         raise ClockDiffers(
-            f"the clock of {telescope.name} says {told:%Y-%m-%d %H:%M:%S} UTC, this computer's "
-            f"{utc_now():%Y-%m-%d %H:%M:%S}: one of them is wrong; set it right, then stack"
+            f"the clock of {telescope.name} says {device.clock_local:%Y-%m-%d %H:%M:%S} ({device.zone}), this "
+            f"computer's {now:%Y-%m-%d %H:%M:%S} UTC: one of them is wrong; set it right, then stack"
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from skyrelay.domain.states import Reach, TelescopeState
@@ -12,6 +12,7 @@ from skyrelay.seestar.fields import Fields, JsonValue, as_number
 from skyrelay.seestar.stack_run import StackRun, StackState
 
 FULL_BELOW_MB = 200  # a stack and its pictures take 15 MB; the telescope's own work needs room beside it
+CLOCK_TOLERANCE = timedelta(seconds=60)  # two clocks that agree are never farther apart
 _WORKING = "working"
 
 
@@ -45,13 +46,6 @@ class DeviceInfo:
     zone: str | None = None
     longitude_deg: float | None = field(default=None, repr=False)
     latitude_deg: float | None = field(default=None, repr=False)
-
-    @property
-    def clock_utc(self) -> datetime | None:
-        """Aware UTC time of its clock, as far as its zone is known."""
-        if self.clock_local is None or self.zone is None:
-            return None
-        return self.clock_local.replace(tzinfo=ZoneInfo(self.zone)).astimezone(UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +103,16 @@ def read_device(device_state: JsonValue, clock: JsonValue) -> DeviceInfo:
         longitude_deg=longitude_deg,
         latitude_deg=latitude_deg,
     )
+
+
+def clock_error(device: DeviceInfo, now: datetime) -> timedelta | None:
+    """Give by how much a telescope's clock is ahead (negative: behind); `None` when it does not tell."""
+    if device.clock_local is None or device.zone is None:
+        return None
+    zone = ZoneInfo(device.zone)
+    # When the clocks go back an hour comes twice: the telescope means the one that is now.
+    readings = [device.clock_local.replace(tzinfo=zone, fold=fold) for fold in (0, 1)]
+    return min((reading - now for reading in readings), key=abs)
 
 
 def read_status(
