@@ -365,6 +365,29 @@ def test_a_wrong_clock_stops_everything(configure: Configure, make_telescope: Ma
     assert asked(telescope, "start_batch_stack") == 0
 
 
+def test_a_clock_is_asked_anew_for_each_target(
+    configure: Configure, make_telescope: MakeTelescope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    telescope = make_telescope(stack_seconds=4.0, **SMB)
+    for target in ("M 81", "NGC 7000"):
+        take_frames(telescope, target)
+    configure(settings_of(telescope))
+    monkeypatch.setattr("skyrelay.direct.stacking.CLOCK_TOLERANCE", timedelta(seconds=2))
+    assert crowdsky.stack_all(**ENOUGH)["total_blocks_stacked"] == 2
+
+
+def test_a_telescope_that_goes_away_ends_the_other_targets_with_the_reason(
+    configure: Configure, make_telescope: MakeTelescope
+) -> None:
+    telescope = make_telescope(**SMB)
+    for target in ("M 81", "NGC 7000"):
+        take_frames(telescope, target)
+    configure(settings_of(telescope))
+    telescope.wall_clock.shift(timedelta(hours=1))
+    first, second = crowdsky.stack_all(**ENOUGH)["per_target"]
+    assert second["error"] == f"not tried: {first['error']}"
+
+
 # -- who may drive --------------------------------------------------------------------------------------
 
 

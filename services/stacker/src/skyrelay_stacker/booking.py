@@ -64,6 +64,8 @@ def book_stack(
 
 def find_block_output(workshop: Workshop, seestar: Seestar, block: Block, run: StackRun) -> Output | None:
     """Find the block's output among what is new in its folder and booked as no other block's."""
+    with workshop.store.read() as session:
+        span = _first_and_last_start(session, block)
     # What is booked already is another block's, even if a clock that was set back let a name come again.
     return find_output(
         seestar,
@@ -71,6 +73,7 @@ def find_block_output(workshop: Workshop, seestar: Seestar, block: Block, run: S
         key_of(block),
         before={*outputs_before(block), *_names_booked(workshop, block)},
         frames_given=len(files_given(block)),
+        span=span,
         run=run,
     )
 

@@ -58,7 +58,7 @@ from skyrelay_stacker.looking import (
     with_clock,
     with_owner,
 )
-from skyrelay_stacker.planning import has_unseen_frames
+from skyrelay_stacker.planning import covering_stack, has_unseen_frames, inherit_script
 from skyrelay_stacker.reconciling import reconcile_telescope, why_not_now, why_paused
 from skyrelay_stacker.recording import ACTOR
 from skyrelay_stacker.renaming import rename_stack
@@ -184,9 +184,7 @@ class _Drive:
             self._check_in()
 
     def _go_on(self, block: Block) -> None:
-        if block.state == BlockState.READY and (
-            self._why_not(block) is not None or self._book_earlier(block) or not self._start(block)
-        ):
+        if block.state == BlockState.READY and not self._take_on(block):
             return
         run = self._run_of(self._read_block())
         if run is not None:
@@ -213,6 +211,51 @@ class _Drive:
         return True
 
     # -- starting ---------------------------------------------------------------------------------
+
+    def _take_on(self, block: Block) -> bool:
+        """Start a block, unless there is a reason not to or a stack of it by now; give whether it may run."""
+        if self._why_not(block) is not None or self._is_covered_by_now(block):
+            return False
+        self._inherit_script()
+        block = self._read_block()
+        return not self._book_earlier(block) and self._start(block)
+
+    def _is_covered_by_now(self, block: Block) -> bool:
+        """Tell, and write down, whether a script had the block stacked since it was found to be ready."""
+        names = self._names_beside(block)
+        with self._workshop.store.write() as session:
+            self._lease.check_write(session)
+            row = session.get_one(Block, self._block_id)
+            covering = covering_stack(session, row, names)
+            if covering is None:
+                return False
+            reason = f"{covering} lies on the telescope already"
+            move_block(
+                session,
+                row,
+                BlockState.COVERED,
+                now=utc_now(),
+                actor=ACTOR,
+                reason=reason,
+                needs_you=False,
+                next_attempt_at=None,
+                percent=None,
+            )
+        return True
+
+    def _names_beside(self, block: Block) -> frozenset[str]:
+        """Name the files in the block's folder of stacks; none where its first stack has yet to make it."""
+        self._lease.check()
+        try:
+            return self._seestar.list_folder(target_of_folder(block.folder)).names
+        except FileMissing:
+            return frozenset()
+
+    def _inherit_script(self) -> None:
+        with self._workshop.store.write() as session:
+            self._lease.check_write(session)
+            block = session.get_one(Block, self._block_id)
+            inherit_script(session, block, _file_names(session, block))
 
     def _start(self, block: Block) -> bool:
         """Record the intent, then tell the telescope; give whether a run may be under way now."""
@@ -263,10 +306,7 @@ class _Drive:
         """Name the stacks that are not the block's: all that lie there before its first try."""
         if self._was_told_before(block):
             return outputs_before(block)
-        try:
-            return sorted(self._seestar.list_folder(target_of_folder(block.folder)).names)
-        except FileMissing:  # the target's first stack makes its folder
-            return []
+        return sorted(self._names_beside(block))
 
     def _take_up(self, before: list[str], reason: str) -> list[str] | None:
         """Move the block to `stacking` with what is about to be told; give the frames' names.
@@ -319,8 +359,11 @@ class _Drive:
 
     def _left_behind(self, block: Block, run: StackRun) -> StackRun | None:
         """Judge a run that the telescope knows nothing of by what it left; without a stack, begin again."""
+        self._lease.check()
         if find_block_output(self._workshop, self._seestar, block, run) is not None:
             return replace(run, state=StackState.COMPLETE)
+        if self._is_covered_by_now(block):
+            return None
         later = next_attempt(min(block.attempts, len(_RETRY_AFTER)), utc_now())
         reason = "the telescope no longer knows of this run; it is to be started again"
         self._back_to_ready(reason, later, block.attempts)

@@ -7,7 +7,7 @@ those of frames whose estimated start lies next to a block's edge, or that could
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -73,7 +73,7 @@ def take_inventory(workshop: Workshop, telescope_id: int, seestar: Seestar, leas
         known = set(
             session.scalars(select(Frame.folder).where(Frame.telescope_id == telescope_id).distinct())
         )
-    listing = list_everything(seestar, known)
+    listing = list_everything(seestar, known, check=lease.check)
     with workshop.store.read() as session:
         telescope = session.get_one(Telescope, telescope_id)
         news = _news(session, telescope_id, listing.frames, utc_now())
@@ -91,7 +91,9 @@ def take_inventory(workshop: Workshop, telescope_id: int, seestar: Seestar, leas
     _log.info("inventory taken", frames=len(listing.frames), new=len(facts))
 
 
-def list_everything(seestar: Seestar, known_folders: Iterable[str] = ()) -> Listing:
+def list_everything(
+    seestar: Seestar, known_folders: Iterable[str] = (), *, check: Callable[[], None] = lambda: None
+) -> Listing:
     """List the folders of sub-frames and of stacks.
 
     Parameters
@@ -99,12 +101,20 @@ def list_everything(seestar: Seestar, known_folders: Iterable[str] = ()) -> List
     known_folders
         Folders of which frames are recorded: looked into even if the telescope does not name them, as
         it does over RPC.
+    check
+        Called before each listing, since one over RPC wants the lease: raises when it is lost.
     """
+
+    def list_folder(folder: str) -> FileListing:
+        check()
+        return seestar.list_folder(folder)
+
     started_at = utc_now()
+    check()
     named = seestar.list_targets_folders()
-    listings = [seestar.list_folder(folder) for folder in named.folders]
+    listings = [list_folder(folder) for folder in named.folders]
     if not named.complete:
-        listings += _list_unnamed(seestar, set(named.folders), known_folders)
+        listings += _list_unnamed(list_folder, set(named.folders), known_folders)
     frames: list[Listed] = []
     stacks: dict[str, frozenset[str]] = {}
     for listing in listings:
@@ -117,13 +127,15 @@ def list_everything(seestar: Seestar, known_folders: Iterable[str] = ()) -> List
     return Listing(started_at, tuple(frames), stacks, folders, named.complete)
 
 
-def _list_unnamed(seestar: Seestar, named: set[str], known: Iterable[str]) -> Iterator[FileListing]:
+def _list_unnamed(
+    list_folder: Callable[[str], FileListing], named: set[str], known: Iterable[str]
+) -> Iterator[FileListing]:
     """List what the telescope's albums leave out, as far as it can be guessed."""
     folders = named | set(known)
     for folder in sorted(folders | {target_of_folder(folder) for folder in folders}):
         if folder not in named:
             try:
-                yield seestar.list_folder(folder)
+                yield list_folder(folder)
             except (FileMissing, NameUnsafe):  # only here is a folder called so: a copy's, say
                 yield FileListing(folder, (), Route.RPC)
 

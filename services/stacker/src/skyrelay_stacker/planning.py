@@ -126,6 +126,32 @@ def _covering_stack(session: Session, block: Block, stacks_by_folder: StacksByFo
     return next(iter(sorted(name for name in names - booked if _covers(name, key, offset))), None)
 
 
+def covering_stack(session: Session, block: Block, names: frozenset[str]) -> str | None:
+    """Name the stack of the block among the files in its folder of stacks; `None` when there is none."""
+    return _covering_stack(session, block, {target_of_folder(block.folder): names})
+
+
+def inherit_script(session: Session, block: Block, files: list[str]) -> None:
+    """Take what a script was about to do with the same frames for an earlier try of our own.
+
+    Its run is adopted then, or what the run left is booked, instead of stacking the frames twice.
+    """
+    row = session.scalar(
+        select(ScriptedStack).where(
+            ScriptedStack.telescope_id == block.telescope_id,
+            ScriptedStack.target == block.target,
+            ScriptedStack.exposure == block.exposure,
+            ScriptedStack.filter == block.filter,
+            ScriptedStack.start_at == block.start_at,
+            ScriptedStack.minutes == block.minutes,
+            ScriptedStack.stacked_at.is_(None),
+        )
+    )
+    if row is not None and set(row.files) == set(files):
+        block.intent = {"files": files, "outputs_before": list(row.outputs_before)}
+        session.delete(row)
+
+
 def _scripted_stacks(
     session: Session, block: Block, names: frozenset[str]
 ) -> list[tuple[ScriptedStack, str]]:

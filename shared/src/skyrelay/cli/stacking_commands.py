@@ -138,7 +138,7 @@ def purge_stacks(
         for table in _doomed_tables(doomed):
             Console(stderr=True).print(table)
         typer.confirm(f"Delete these {count} files for good?", abort=True, err=True)
-    gone = _on_each(settings, telescope, partial(purge, folders=folders))
+    gone = _on_each(settings, telescope, lambda one: purge(one, folders, only=doomed.get(one.name, {})))
     _answer(gone, as_json=as_json, draw=_purge_tables)
     some_left = any("failed" in summary for summary in gone.values())
     raise typer.Exit(1 if some_left or doomed.some_failed or gone.some_failed else 0)

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import Select, inspect, make_url, select
+from sqlalchemy import Select, inspect, make_url, or_, select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from skyrelay.domain.block import BlockKey
+from skyrelay.domain.light_frame import target_of_folder
+from skyrelay.domain.states import FINAL_BLOCKS, FrameState
 from skyrelay.errors import TransientError
 from skyrelay.seestar.deadline import Deadline
 from skyrelay.service import utc_now
@@ -20,7 +22,7 @@ from skyrelay.settings import Settings
 from skyrelay.store.engine import Store
 from skyrelay.store.holding import HeldLease, held
 from skyrelay.store.migrate import check_migrated, migrate
-from skyrelay.store.tables import Block, ScriptedStack, Stack, Telescope
+from skyrelay.store.tables import Block, Frame, ScriptedStack, Stack, Telescope
 from skyrelay.store.telescopes import adopt_serial, telescope_of_name, telescope_of_serial
 from skyrelay.store.transitions import audit
 
@@ -54,8 +56,8 @@ class Intent:
         The frames given.
     outputs_before
         What lay in the stacks' folder: the owner's.
-    first_start, last_end
-        Aware UTC span of the frames given.
+    first_start, last_start
+        Aware UTC starts of the first and the last of them.
     """
 
     key: BlockKey
@@ -63,7 +65,7 @@ class Intent:
     files: tuple[str, ...]
     outputs_before: tuple[str, ...]
     first_start: datetime
-    last_end: datetime
+    last_start: datetime
 
 
 def look_into_books(settings: Settings, name: str, serial: Callable[[], str]) -> Books | None:
@@ -86,7 +88,10 @@ def look_into_books(settings: Settings, name: str, serial: Callable[[], str]) ->
     with _opening(settings, name) as store:
         check_migrated(store)
         telescope_id = _find(store, name, serial)
-        return None if telescope_id is None else Books(store, telescope_id)
+        if telescope_id is not None:
+            return Books(store, telescope_id)
+        store.close()
+        return None
 
 
 def where_found(settings: Settings, name: str) -> str | None:
@@ -140,6 +145,15 @@ def _opening(settings: Settings, name: str) -> Iterator[Store]:
         raise
 
 
+@contextmanager
+def _database_errors() -> Iterator[None]:
+    """Say in our own words that the database failed; what it holds is as it was."""
+    try:
+        yield
+    except OperationalError as error:
+        raise TransientError(f"the database does not answer ({error.orig}): check database_url") from error
+
+
 class Books:
     """The books of one telescope."""
 
@@ -156,36 +170,70 @@ class Books:
         self, holder: str, until: Deadline, pause: Callable[[float], object], pause_s: float
     ) -> Iterator[HeldLease | None]:
         """Hold the telescope's lease in the ``with``; `None` when others held it all the time."""
-        while True:
-            with held(self._store, self.telescope_id, holder) as lease:
-                if lease is not None or until.passed:
-                    yield lease
-                    return
-            pause(pause_s)
+        with _database_errors():
+            while True:
+                with held(self._store, self.telescope_id, holder) as lease:
+                    if lease is not None or until.passed:
+                        yield lease
+                        return
+                pause(pause_s)
+
+    @contextmanager
+    def _reading(self) -> Iterator[Session]:
+        with _database_errors(), self._store.read() as session:
+            yield session
+
+    @contextmanager
+    def _writing(self) -> Iterator[Session]:
+        with _database_errors(), self._store.write() as session:
+            yield session
 
     def who_holds(self) -> str:
         """Name the holder of the lease."""
-        with self._store.read() as session:
+        with self._reading() as session:
             row = session.get_one(Telescope, self.telescope_id)
             return row.lease_holder or "somebody else"
 
     def stacks_of(self, folder: str) -> list[BookedStack]:
         """Give all booked stacks of a target's folder."""
-        with self._store.read() as session:
+        with self._reading() as session:
             return [*self._of_services(session, folder), *self._of_scripts(session, folder)]
 
-    def intent_of(self, key: BlockKey) -> Intent | None:
-        """Give what an earlier run was about to do with a block, if it found no stack of it."""
-        with self._store.read() as session:
-            row = session.scalar(_row_of(self.telescope_id, key).where(ScriptedStack.stacked_at.is_(None)))
-        if row is None:
+    def held_in(self, folder: str) -> frozenset[str]:
+        """Name the frames of a folder that wait for a person, because a clock was wrong."""
+        held = select(Frame.file_name).where(
+            Frame.telescope_id == self.telescope_id,
+            Frame.folder == folder,
+            or_(Frame.needs_release.is_(True), Frame.state == FrameState.CLOCK_WRONG),
+        )
+        with self._reading() as session:
+            return frozenset(session.scalars(held))
+
+    def intent_of(self, key: BlockKey, span: tuple[datetime, datetime]) -> Intent | None:
+        """Give what an earlier run, a script's or the services', was about to do with a block.
+
+        `None` where it came to a stack, or where there was none.
+
+        Parameters
+        ----------
+        span
+            Aware starts of the first and the last frame of the block, for what the services did.
+        """
+        with self._reading() as session:
+            row = session.scalar(_row_of(self.telescope_id, key))
+            block = session.scalar(_block_of(self.telescope_id, key))
+        if row is not None and row.stacked_at is None:
+            starts = (row.first_start_at, row.last_start_at)
+            return Intent(key, row.folder, tuple(row.files), tuple(row.outputs_before), *starts)
+        if block is None or not block.intent or block.state in FINAL_BLOCKS:
             return None
-        span = (row.first_start_at, row.last_end_at)
-        return Intent(key, row.folder, tuple(row.files), tuple(row.outputs_before), *span)
+        told = block.intent
+        folder = target_of_folder(block.folder)
+        return Intent(key, folder, tuple(told["files"]), tuple(told["outputs_before"]), *span)
 
     def begin(self, lease: HeldLease, intent: Intent) -> None:
         """Record what the telescope is about to be told."""
-        with self._store.write() as session:
+        with self._writing() as session:
             lease.check_write(session)
             row = session.scalar(_row_of(self.telescope_id, intent.key))
             if row is None:
@@ -201,7 +249,7 @@ class Books:
                 session.add(row)
             row.folder = intent.folder
             row.files, row.outputs_before = list(intent.files), list(intent.outputs_before)
-            row.first_start_at, row.last_end_at = intent.first_start, intent.last_end
+            row.first_start_at, row.last_start_at = intent.first_start, intent.last_start
             row.begun_at, row.stacked_at, row.renamed_at = utc_now(), None, None
             row.original_name = row.crowdsky_name = row.rename_error = None
 
@@ -209,7 +257,7 @@ class Books:
         self, lease: HeldLease, key: BlockKey, original_name: str, crowdsky_name: str, frames_aligned: int
     ) -> None:
         """Record the stack that came of it; it counts as stacked from here on, whatever it is called."""
-        with self._store.write() as session:
+        with self._writing() as session:
             lease.check_write(session)
             row = session.scalars(_row_of(self.telescope_id, key)).one()
             row.original_name, row.crowdsky_name = original_name, crowdsky_name
@@ -226,13 +274,13 @@ class Books:
 
     def renamed(self, key: BlockKey, problem: str | None) -> None:
         """Record that a stack was renamed, or why not."""
-        with self._store.write() as session:
+        with self._writing() as session:
             row = session.scalars(_row_of(self.telescope_id, key)).one()
             row.rename_error, row.renamed_at = problem, None if problem else utc_now()
 
     def still_to_rename(self, folder: str) -> list[BookedStack]:
         """Give the stacks that scripts made and that still have the telescope's own names."""
-        with self._store.read() as session:
+        with self._reading() as session:
             rows = session.scalars(
                 select(ScriptedStack).where(
                     ScriptedStack.telescope_id == self.telescope_id,
@@ -245,7 +293,7 @@ class Books:
 
     def note_purge(self, paths: Sequence[str]) -> None:
         """Write into the audit log what a person had deleted."""
-        with self._store.write() as session:
+        with self._writing() as session:
             audit(
                 session,
                 now=utc_now(),
@@ -290,6 +338,17 @@ def _row_of(telescope_id: int, key: BlockKey) -> Select[ScriptedStack]:
         ScriptedStack.filter == key.filter,
         ScriptedStack.start_at == key.start,
         ScriptedStack.minutes == key.minutes,
+    )
+
+
+def _block_of(telescope_id: int, key: BlockKey) -> Select[Block]:
+    return select(Block).where(
+        Block.telescope_id == telescope_id,
+        Block.target == key.target,
+        Block.exposure == key.exposure,
+        Block.filter == key.filter,
+        Block.start_at == key.start,
+        Block.minutes == key.minutes,
     )
 
 

@@ -63,11 +63,6 @@ class BlockPlan:
         """Total exposure in seconds."""
         return len(self.files) * self.exposure_s
 
-    @property
-    def last_end(self) -> datetime:
-        """Aware UTC end of the last exposure."""
-        return self.last_start + timedelta(seconds=self.exposure_s)
-
     def as_dict(self) -> BlockDict:
         """Give it as scripts know it; the times are aware, in the telescope's own UTC offset."""
         zone = timezone(self.offset)
@@ -124,8 +119,9 @@ def plan_blocks(
     begun = utc_now()
     listing = telescope.list_folder(target + SUB_FOLDER_SUFFIX)
     stacked = telescope.stacks_in(target)
-    booked = telescope.books.stacks_of(target) if telescope.books else []
-    facts = _usable(learn_frames(_light_frames(listing), _reader(telescope), block_minutes), target)
+    books = telescope.books
+    booked, held = (books.stacks_of(target), books.held_in(listing.folder)) if books else ([], frozenset())
+    facts = _usable(learn_frames(_light_frames(listing), _reader(telescope), block_minutes), target, held)
     plans = group_facts(facts, listing.folder, block_minutes, cast("BlockTime", block_time))
     grace = timedelta(seconds=telescope.settings.stacking.grace_s)
     return [plan for plan in plans if plan.key.end + grace <= begun and not is_covered(plan, stacked, booked)]
@@ -177,19 +173,16 @@ def _plan(key: BlockKey, folder: str, frames: list[FrameFacts]) -> BlockPlan:
     return BlockPlan(key, folder, offset, files, frames[0].name.exposure_s, min(starts), max(starts))
 
 
-def _usable(facts: Iterable[FrameFacts], target: str) -> list[FrameFacts]:
-    """Leave out, and say so, what cannot be read or was taken while the clock was wrong."""
+def _usable(facts: Iterable[FrameFacts], target: str, held: frozenset[str]) -> list[FrameFacts]:
+    """Leave out, and say so, what cannot be read, was taken with a wrong clock, or is held for a person."""
     good = []
     for fact in facts:
-        if fact.state is FrameState.OK:
+        state = FrameState.CLOCK_WRONG if fact.file_name in held else fact.state
+        if state is FrameState.OK:
             good.append(fact)
         else:
             _log.warning(
-                "a frame is left out",
-                target=target,
-                file=fact.file_name,
-                state=fact.state,
-                reason=fact.reason,
+                "a frame is left out", target=target, file=fact.file_name, state=state, reason=fact.reason
             )
     return good
 

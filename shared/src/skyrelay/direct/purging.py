@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
 
 from skyrelay.direct.summaries import PurgeSummary
@@ -32,27 +32,48 @@ def files_to_purge(telescope: OwnTelescope, folders: Sequence[str] | None) -> di
     return {folder: _crowdsky_files(telescope, folder) for folder in folders}
 
 
-def purge(telescope: OwnTelescope, folders: Sequence[str] | None) -> PurgeSummary:
-    """Delete them; see `skyrelay.crowdsky.chunks.purge_crowdsky_stacks`."""
+def purge(
+    telescope: OwnTelescope,
+    folders: Sequence[str] | None,
+    only: Mapping[str, Collection[str]] | None = None,
+) -> PurgeSummary:
+    """Delete them; see `skyrelay.crowdsky.chunks.purge_crowdsky_stacks`.
+
+    Parameters
+    ----------
+    only
+        What a person was shown, by folder: what came since stays.
+    """
     with telescope.leased() as (lease, books):
         doomed = files_to_purge(telescope, folders)
-        deleted, failed = [], {}
-        for folder, names in doomed.items():
-            for name in names:
+        deleted: list[str] = []
+        failed: dict[str, str] = {}
+        try:
+            for folder, name in _agreed(doomed, only):
                 lease.check(_A_DELETION)
                 problem = _delete(telescope, folder, name)
                 if problem is None:
                     deleted.append(works_path(folder, name))
                 else:
                     failed[works_path(folder, name)] = problem
-        if deleted:
-            books.note_purge(deleted)
+        finally:
+            if deleted:  # what is gone is written down, however this ends
+                books.note_purge(deleted)
     summary: PurgeSummary = {
         "folders_scanned": len(doomed),
         "files_deleted": len(deleted),
         "deleted": deleted,
     }
     return {**summary, "failed": failed} if failed else summary
+
+
+def _agreed(
+    doomed: Mapping[str, Collection[str]], only: Mapping[str, Collection[str]] | None
+) -> Iterator[tuple[str, str]]:
+    for folder, names in doomed.items():
+        for name in sorted(names):
+            if only is None or name in only.get(folder, ()):
+                yield folder, name
 
 
 def _crowdsky_files(telescope: OwnTelescope, folder: str) -> list[str]:

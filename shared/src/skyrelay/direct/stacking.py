@@ -74,9 +74,18 @@ def stack_everything(
     telescope: OwnTelescope, targets: Iterable[str], limits: Limits, *, dry_run: bool, quiet: bool = False
 ) -> AllSummary:
     """Stack each target; see `skyrelay.crowdsky.chunks.stack_all`."""
-    found = [
-        _stack_or_say_why_not(telescope, target, limits, dry_run=dry_run, quiet=quiet) for target in targets
-    ]
+    found: list[TargetSummary] = []
+    why_not: SkyrelayError | None = None
+    for target in targets:
+        if why_not is not None:
+            found.append({**_summary(target), "error": f"not tried: {why_not}"})
+            continue
+        try:
+            found.append(stack_target(telescope, target, limits, dry_run=dry_run, quiet=quiet))
+        except SkyrelayError as error:
+            _log.warning("a target could not be stacked", target=target, problem=str(error))
+            found.append({**_summary(target), "error": str(error)})
+            why_not = error if isinstance(error, _ALL_OVER) else None
     return {
         "targets_processed": len(found),
         "targets_with_work": sum(1 for one in found if _had_work(one)),
@@ -89,16 +98,6 @@ def stack_everything(
 
 def _had_work(summary: TargetSummary) -> bool:
     return bool(summary["blocks_stacked"] or summary["blocks_failed"] or summary["blocks_skipped"])
-
-
-def _stack_or_say_why_not(
-    telescope: OwnTelescope, target: str, limits: Limits, *, dry_run: bool, quiet: bool = False
-) -> TargetSummary:
-    try:
-        return stack_target(telescope, target, limits, dry_run=dry_run, quiet=quiet)
-    except SkyrelayError as error:
-        _log.warning("a target could not be stacked", target=target, problem=str(error))
-        return {**_summary(target), "error": str(error)}
 
 
 def stack_target(
@@ -155,8 +154,8 @@ def _check_clock(telescope: OwnTelescope) -> None:
     error = clock_error(device, now)
     if error is not None and abs(error) > CLOCK_TOLERANCE:
         raise ClockDiffers(
-            f"the clock of {telescope.name} says {device.clock_local:%Y-%m-%d %H:%M:%S} ({device.zone}), this "
-            f"computer's {now:%Y-%m-%d %H:%M:%S} UTC: one of them is wrong; set it right, then stack"
+            f"the clock of {telescope.name} says {device.clock_local:%Y-%m-%d %H:%M:%S} ({device.zone}), "
+            f"this computer's {now:%Y-%m-%d %H:%M:%S} UTC: one of them is wrong; set it right, then stack"
         )
 
 
@@ -244,8 +243,8 @@ class _Turn:
 
     def _intent(self, plan: BlockPlan) -> tuple[Intent, Output | None]:
         """Record what is about to be told; give what an earlier, interrupted run made of the same frames."""
-        intent = self._books.intent_of(plan.key)
-        if intent is not None and intent.files == plan.files:
+        intent = self._books.intent_of(plan.key, (plan.first_start, plan.last_start))
+        if intent is not None and set(intent.files) == set(plan.files):
             run = self._seestar.stack_progress()
             if run.state is not StackState.WORKING:
                 output = self._output(intent, run)
@@ -254,7 +253,7 @@ class _Turn:
         else:
             folder = target_of_folder(plan.folder)
             before = tuple(sorted(self._telescope.stacks_in(folder)))
-            intent = Intent(plan.key, folder, plan.files, before, plan.first_start, plan.last_end)
+            intent = Intent(plan.key, folder, plan.files, before, plan.first_start, plan.last_start)
         self._lease.check(_A_START)
         self._books.begin(self._lease, intent)
         return intent, None
@@ -297,6 +296,7 @@ class _Turn:
         return run
 
     def _output(self, intent: Intent, run: StackRun) -> Output | None:
+        self._lease.check()  # it may list over RPC
         booked = {stack.original_name for stack in self._books.stacks_of(intent.folder)}
         return find_output(
             self._seestar,
@@ -304,6 +304,7 @@ class _Turn:
             intent.key,
             before={*intent.outputs_before, *booked},
             frames_given=len(intent.files),
+            span=(intent.first_start, intent.last_start),
             run=run,
         )
 
@@ -316,15 +317,24 @@ class _Turn:
         taken = {stack.crowdsky_name for stack in self._books.stacks_of(intent.folder)} - {""}
         name = free_name(naming.crowdsky_name, output.names | taken)
         self._books.book(self._lease, plan.key, output.name.build(), name, output.name.frames)
-        problem = _rename(self._telescope, self._lease, intent.folder, output.name.build(), name)
-        self._books.renamed(plan.key, problem)
-        self._clear(plan)
+        problem = self._name_and_clear(intent, plan, output.name.build(), name)
         return {
             **_result(plan, StackState.COMPLETE.value),
             "frames": output.name.frames,
             "output_file": None if problem else name,
             "rename_failed": problem is not None,
         }
+
+    def _name_and_clear(self, intent: Intent, plan: BlockPlan, old: str, new: str) -> str | None:
+        """Rename a booked stack and clear the result; what goes wrong now takes nothing from the stack."""
+        try:
+            problem = _rename(self._telescope, self._lease, intent.folder, old, new)
+            self._books.renamed(plan.key, problem)
+            self._clear(plan)
+        except SkyrelayError as error:
+            _log.warning("a stack keeps its own name for now", stack_name=new, problem=str(error))
+            return str(error)
+        return problem
 
     def _clear(self, plan: BlockPlan) -> None:
         """Clear the last result, best effort: the next start clears first in any case."""

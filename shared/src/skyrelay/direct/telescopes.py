@@ -129,13 +129,13 @@ class OwnTelescope:
         return self._books
 
     @contextmanager
-    def leased(self, patience: timedelta = LEASE_PATIENCE) -> Iterator[tuple[HeldLease, Books]]:
+    def leased(self) -> Iterator[tuple[HeldLease, Books]]:
         """Hold the telescope's lease in the ``with``; the database is made if there is none.
 
         Raises
         ------
         TelescopeTaken
-            If somebody else holds it for longer than ``patience``.
+            If somebody else holds it for longer than `LEASE_PATIENCE`.
         TransientError
             If the database cannot be asked who holds it.
         """
@@ -144,7 +144,7 @@ class OwnTelescope:
             self._books.close()
         self._books = books
         holder = f"{socket.gethostname()}:{os.getpid()} (script)"
-        with books.held(holder, Deadline.after(patience), Event().wait, _ASK_AGAIN_S) as lease:
+        with books.held(holder, Deadline.after(LEASE_PATIENCE), Event().wait, _ASK_AGAIN_S) as lease:
             if lease is None:
                 raise TelescopeTaken(
                     f"{self.name} is being driven by {books.who_holds()}: wait until that is done, or stop it"
@@ -179,6 +179,7 @@ class OwnTelescope:
     def _listed(self, ask: Callable[[bool], Value]) -> Value:
         """List by SMB; over RPC, whose one cursor all programs share, under the lease alone."""
         if self._lease is not None:
+            self._lease.check()
             return ask(True)
         try:
             return ask(False)

@@ -32,7 +32,10 @@ BLOCK_STEPS: Mapping[BlockState, frozenset[BlockState]] = {
     BlockState.READY: frozenset(
         {BlockState.COLLECTING, BlockState.STACKING, BlockState.SKIPPED, BlockState.COVERED}
     ),
-    BlockState.STACKING: frozenset({BlockState.STACKED, BlockState.READY, BlockState.FAILED}),
+    # covered: a script took the run over while nobody of the services looked
+    BlockState.STACKING: frozenset(
+        {BlockState.STACKED, BlockState.READY, BlockState.FAILED, BlockState.COVERED}
+    ),
     BlockState.STACKED: frozenset({BlockState.COLLECTING}),  # only if a person wants late frames in a stack
     BlockState.SKIPPED: frozenset({BlockState.COLLECTING}),
     BlockState.COVERED: frozenset(),

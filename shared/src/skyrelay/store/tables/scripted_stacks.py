@@ -17,8 +17,8 @@ from skyrelay.store.tables.base import Base
 class ScriptedStack(Base):
     """One block that a script gave to the telescope; ``stacked_at`` is null until its stack was found.
 
-    ``start_at`` is the UTC start of the block, ``first_start_at`` and ``last_end_at`` the true UTC span of
-    the frames given.
+    ``start_at`` is the UTC start of the block, ``first_start_at`` and ``last_start_at`` the UTC starts of
+    the first and the last frame given.
     """
 
     __tablename__ = "scripted_stacks"
@@ -45,7 +45,7 @@ class ScriptedStack(Base):
     files: Mapped[list[str]]  # the frames given
     outputs_before: Mapped[list[str]]  # what lay in the folder: the owner's
     first_start_at: Mapped[datetime]
-    last_end_at: Mapped[datetime]
+    last_start_at: Mapped[datetime]
     begun_at: Mapped[datetime]
     stacked_at: Mapped[datetime | None]
     original_name: Mapped[str | None]  # DSO_Stacked_…

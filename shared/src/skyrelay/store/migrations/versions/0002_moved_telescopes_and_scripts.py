@@ -27,7 +27,7 @@ def upgrade() -> None:
         sa.Column("files", sa.JSON(none_as_null=True), nullable=False),
         sa.Column("outputs_before", sa.JSON(none_as_null=True), nullable=False),
         sa.Column("first_start_at", sa.DateTime(), nullable=False),
-        sa.Column("last_end_at", sa.DateTime(), nullable=False),
+        sa.Column("last_start_at", sa.DateTime(), nullable=False),
         sa.Column("begun_at", sa.DateTime(), nullable=False),
         sa.Column("stacked_at", sa.DateTime(), nullable=True),
         sa.Column("original_name", sa.String(), nullable=True),
