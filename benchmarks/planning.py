@@ -77,7 +77,7 @@ def measure(frames: int) -> tuple[float, float, float]:
 
 
 def median(once: Callable[[int], None]) -> float:
-    """Give the median of some rounds, in seconds of the processor: a busy machine takes longer by the clock."""
+    """Give the median of some rounds, in seconds of the processor, whatever else the machine does."""
     seconds = []
     for number in range(ROUNDS):
         began = time.process_time()
