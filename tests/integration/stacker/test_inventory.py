@@ -188,7 +188,7 @@ def test_an_observing_telescope_is_not_listed(home: Home, make_telescope: MakeTe
 
 def test_a_block_that_is_not_over_waits(home: Home, make_telescope: MakeTelescope) -> None:
     telescope = make_telescope()
-    take_frames(telescope, start=datetime.now(UTC) - timedelta(seconds=120), frames=3)
+    take_frames(telescope, start=datetime.now(UTC) - timedelta(seconds=45), frames=3)
     home.own(telescope).look()
     assert {block.state for block in home.rows(Block)} == {BlockState.COLLECTING}
 
