@@ -211,7 +211,7 @@ def test_the_status_says_what_needs_a_person_and_what_to_do(store: Store, redis_
         status = gateway.read("/api/v1/status")
     assert status["frames"] == {"ok": 183, "unreadable": 1, "clock wrong": 0, "not on telescope": 0}
     assert (status["blocks"]["stacked"], status["blocks"]["failed"]) == (5, 1)
-    assert status["stacks"] == {"total": 5, "archived": 5, "not_renamed": 0}
+    assert status["stacks"] == {"total": 5, "archived": 5, "not_renamed": 0, "offered": 0}
     assert (status["deliveries"]["confirmed"], status["deliveries"]["dead"]) == (4, 1)
     assert status["destinations"][0]["paused_reason"] == "401: who are you?"
     assert status["ignored_files"]["latest"][0]["path"] == "notes.fit"

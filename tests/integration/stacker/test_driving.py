@@ -17,6 +17,7 @@ from skyrelay.queue.tasks import Queue
 from skyrelay.service import utc_now
 from skyrelay.store.tables import Block, Stack, Telescope
 from skyrelay_simulators.telescope import KeyPair, SmbBackend, generate_key_pair
+from skyrelay_uploader.due import due_fetches
 from support.gateway import running_gateway
 from support.telescopes import (
     CHANGES,
@@ -231,6 +232,40 @@ def test_a_frame_that_comes_between_ready_and_start_is_looked_at_first(
     home.change(Telescope, next_look_at=None)
     home.work()
     assert (home.block().state, home.block().reason) == (BlockState.STACKED, "6 of 6 frames are in the stack")
+
+
+@pytest.mark.parametrize(
+    "name", [NAMED, "CrowdSky_5_M 81_10s_IRCUT_20260227-220000.fit", NAMED.replace("_HP006478", "")]
+)
+def test_a_stack_that_another_tool_made_covers_its_block_and_is_sent_only_if_a_person_wants_it(
+    home: Home, make_telescope: MakeTelescope, name: str
+) -> None:
+    telescope = make_telescope(**SMB)
+    take_frames(telescope)
+    folder = telescope.emmc.root / "MyWorks" / "M 81"
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_bytes(b"another tool's")
+    home.own(telescope).work()
+    assert (home.block().state, asked(telescope, "start_batch_stack")) == (BlockState.COVERED, 0)
+    stack = home.only_stack()
+    assert (stack.crowdsky_name, stack.original_name, stack.frames_aligned) == (name, name, 5)
+    assert stack.chunk_key.startswith("20260228.12")
+    assert abs(stack.first_start_at - EVENING) < timedelta(seconds=1)
+    assert home.deliveries == []
+    with home.store.read() as session:
+        assert due_fetches(session, utc_now(), 10) == [], "it stays where it is"
+    with running_gateway(home.store, home.redis.url, home.settings) as gateway:
+        assert gateway.read("/api/v1/status")["stacks"]["offered"] == 1
+        asked_first = gateway.post("/api/v1/offers", {"all": True, "dry_run": True}).json()
+        assert (asked_first["names"], home.deliveries) == ([name], [])
+        assert gateway.post("/api/v1/offers", {"stack_id": stack.id}).json()["stacks"] == 1
+        assert gateway.post("/api/v1/offers", {"stack_id": stack.id}).status_code == 409
+        assert gateway.post("/api/v1/offers", {"stack_id": 99}).status_code == 404
+    (delivery,) = home.deliveries
+    assert (delivery.stack_id, delivery.state) == (stack.id, DeliveryState.PENDING)
+    with home.store.read() as session:
+        assert due_fetches(session, utc_now(), 10) == [stack.id]
+    assert stacks_on(telescope) == [name], "it is never renamed"
 
 
 # -- when ------------------------------------------------------------------------------------------

@@ -99,7 +99,10 @@ class BlockView(View):
 
 
 class StackView(View):
-    """A stack; ``chunk_key`` is ours, the server's stands with the delivery. The position is the sky's."""
+    """A stack; ``chunk_key`` is ours, the server's stands with the delivery. The position is the sky's.
+
+    One with ``found_at`` was made by another tool; while it ``is_offered`` it is not sent.
+    """
 
     id: int
     block_id: int
@@ -123,6 +126,8 @@ class StackView(View):
     rename_error: str | None
     fetched_at: AwareDatetime | None
     fetch_error: str | None
+    found_at: AwareDatetime | None
+    is_offered: bool
     created_at: AwareDatetime
 
 
@@ -238,6 +243,7 @@ class StackCounts(View):
     total: int
     archived: int
     not_renamed: int
+    offered: int
 
 
 class IgnoredFileView(View):
@@ -383,6 +389,33 @@ class StackAnswer(View):
     blocks: tuple[StackDecision, ...]
     left_off: int
     note: str | None
+
+
+class OfferRequest(BaseModel):
+    """Which offered stacks to send: one, a telescope's, or all."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", json_schema_extra={"examples": [{"all": True, "dry_run": True}]}
+    )
+
+    stack_id: int | None = Field(default=None, ge=1, le=2**53)
+    telescope: str | None = Field(default=None, max_length=200, description="its name or serial number")
+    all: bool = False
+    dry_run: bool = False
+
+    @model_validator(mode="after")
+    def _one_way_of_saying_it(self) -> Self:
+        if sum((self.stack_id is not None, bool(self.telescope), self.all)) != 1:
+            raise ValueError("name a stack_id or a telescope, or say all: true")
+        return self
+
+
+class OfferAnswer(View):
+    """The offered stacks that are sent now, or would be (``dry_run``)."""
+
+    dry_run: bool
+    stacks: int
+    names: tuple[str, ...]
 
 
 class RetryAnswer(View):

@@ -84,6 +84,7 @@ def _count_stacks(session: Session) -> StackCounts:
         total=_number(session, Stack.id.is_not(None)),
         archived=_number(session, Stack.fetched_at.is_not(None)),
         not_renamed=_number(session, Stack.renamed_at.is_(None)),
+        offered=_number(session, Stack.is_offered.is_(True)),
     )
 
 

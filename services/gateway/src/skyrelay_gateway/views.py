@@ -93,6 +93,8 @@ def stack_view(stack: Stack, block: Block, telescope: str) -> StackView:
         rename_error=stack.rename_error,
         fetched_at=stack.fetched_at,
         fetch_error=stack.fetch_error,
+        found_at=stack.found_at,
+        is_offered=stack.is_offered,
         created_at=stack.created_at,
     )
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, exists, func, or_, select, update
+from sqlalchemy import delete, exists, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from skyrelay.domain.block import BlockKey, block_start
@@ -55,15 +55,16 @@ def record_frames(
     blocks: dict[BlockKey, int] = {}  # each is looked up once, however many frames it gets
     touched: set[int] = set()
     changed = set()
-    for fact in facts:
-        identity = (fact.folder, fact.file_name)
-        frame = known.get(identity)
-        if frame is not None and not _is_better(fact, frame):
-            continue
-        if frame is None:
-            frame = known[identity] = _new_frame(session, telescope, fact, now)
-        touched.update(_learn(session, frame, fact, stacking, blocks, now))
-        changed.add(identity)
+    with session.no_autoflush:  # what is new is written in one go, not with each look for a block
+        for fact in facts:
+            identity = (fact.folder, fact.file_name)
+            frame = known.get(identity)
+            if frame is not None and not _is_better(fact, frame):
+                continue
+            if frame is None:
+                frame = known[identity] = _new_frame(session, telescope, fact, now)
+            touched.update(_learn(session, frame, fact, stacking, blocks, now))
+            changed.add(identity)
     session.flush()
     refresh_blocks(session, touched, now)
     return len(changed)
@@ -214,9 +215,7 @@ def _learn(
     frame.ra_deg, frame.dec_deg, frame.is_no_fits = fact.ra_deg, fact.dec_deg, fact.is_no_fits
     key = _key_of(frame, stacking)
     if key is not None and key not in blocks:
-        blocks[key] = (
-            _find_block(session, frame.telescope_id, key) or _new_block(session, frame, key, now)
-        ).id
+        blocks[key] = _find_block(session, frame.telescope_id, key) or _new_block(session, frame, key, now)
     frame.block_id = None if key is None else blocks[key]
     return {block_id for block_id in (before, frame.block_id) if block_id is not None}
 
@@ -232,9 +231,9 @@ def _key_of(frame: Frame, stacking: StackingSettings) -> BlockKey | None:
     return BlockKey(start, frame.target, frame.exposure, frame.filter, stacking.block_minutes)
 
 
-def _find_block(session: Session, telescope_id: int, key: BlockKey) -> Block | None:
+def _find_block(session: Session, telescope_id: int, key: BlockKey) -> int | None:
     return session.scalar(
-        select(Block).where(
+        select(Block.id).where(
             Block.telescope_id == telescope_id,
             Block.target == key.target,
             Block.exposure == key.exposure,
@@ -245,9 +244,9 @@ def _find_block(session: Session, telescope_id: int, key: BlockKey) -> Block | N
     )
 
 
-def _new_block(session: Session, frame: Frame, key: BlockKey, now: datetime) -> Block:
+def _new_block(session: Session, frame: Frame, key: BlockKey, now: datetime) -> int:
     offset_min = frame.utc_offset_min or 0
-    block = Block(
+    row = insert(Block).values(
         telescope_id=frame.telescope_id,
         target=key.target,
         folder=frame.folder,
@@ -263,9 +262,7 @@ def _new_block(session: Session, frame: Frame, key: BlockKey, now: datetime) -> 
         created_at=now,
         updated_at=now,
     )
-    session.add(block)
-    session.flush()
-    return block
+    return session.execute(row.returning(Block.id)).scalar_one()
 
 
 def _count_frames(session: Session, block_id: int) -> int:

@@ -36,6 +36,7 @@ def is_to_fetch(now: datetime) -> ColumnElement[bool]:
     """Say which stacks are not fetched, not being fetched, and have waited out their delay."""
     return and_(
         Stack.fetched_at.is_(None),
+        Stack.is_offered.is_(False),  # another tool's, which nobody has wanted sent so far
         or_(Stack.fetch_lease_until.is_(None), Stack.fetch_lease_until <= now),
         or_(Stack.next_fetch_at.is_(None), Stack.next_fetch_at <= now),
     )
@@ -84,7 +85,7 @@ def figures(session: Session) -> dict[str, int | str | None]:
     owed = select(func.count()).where(Delivery.state.in_(OWED_DELIVERIES))
     accepted = select(func.count()).where(Delivery.state == DeliveryState.ACCEPTED)
     dead = select(func.count()).where(Delivery.state == DeliveryState.DEAD)
-    to_fetch = select(func.count()).where(Stack.fetched_at.is_(None))
+    to_fetch = select(func.count()).where(Stack.fetched_at.is_(None), Stack.is_offered.is_(False))
     return {
         "pending": session.scalar(owed),
         "to_be_listed": session.scalar(accepted),

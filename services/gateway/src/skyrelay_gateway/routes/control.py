@@ -8,11 +8,13 @@ from fastapi import APIRouter, Depends, Path, Response
 
 from skyrelay.logs import get_logger
 from skyrelay.queue.tasks import TaskName
-from skyrelay_gateway import pauses, stack_requests
+from skyrelay_gateway import offers, pauses, stack_requests
 from skyrelay_gateway.context import Gateway, GatewayDep
 from skyrelay_gateway.delivery_retries import retry
 from skyrelay_gateway.listings import find_delivery
 from skyrelay_gateway.models import (
+    OfferAnswer,
+    OfferRequest,
     PauseAnswer,
     PauseRequest,
     ResumeRequest,
@@ -45,6 +47,17 @@ def stack(gateway: GatewayDep, request: StackRequest, response: Response) -> Sta
     note = try_to_nudge(gateway, TaskName.RECONCILE_STACKING) if asked_for else None
     get_logger(__name__).info("stacks were asked for", asked_for=asked_for, request=request.model_dump())
     return stack_requests.answer(decisions, dry_run=False, asked_for=asked_for, note=note)
+
+
+@router.post("/offers", responses=problem_responses(409))
+def take_up_offers(gateway: GatewayDep, request: OfferRequest) -> OfferAnswer:
+    """Have stacks sent that another tool made, or (``dry_run``) hear which those would be."""
+    with gateway.store.write() as session:
+        answer = offers.take_up(session, request, gateway.clock())
+    if answer.stacks and not request.dry_run:
+        try_to_nudge(gateway, TaskName.RECONCILE_DELIVERIES)
+        get_logger(__name__).info("offered stacks are to be sent", stacks=answer.stacks)
+    return answer
 
 
 @router.post("/pause")
