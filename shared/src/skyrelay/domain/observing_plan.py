@@ -270,7 +270,8 @@ def _objection(
 
 def _crossings(moments: list[datetime], heights: list[float]) -> tuple[list[datetime], list[datetime]]:
     """Give when the horizon is crossed, upwards and downwards."""
-    rises, sets = [], []
+    rises: list[datetime] = []
+    sets: list[datetime] = []
     for number in range(1, len(moments)):
         before, after = heights[number - 1], heights[number]
         if (before < 0) != (after < 0):
