@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +21,7 @@ from skyrelay_cloud_agent.handing_over import choose_telescope
 
 _MOST_BYTES = 256 * 1024
 _SOURCE_S = (2.0, 3.0)  # a heartbeat waits for it
+_WHOLE_S = 5.0  # for all of it: one that drips a byte now and then must not hold the heartbeat up
 _MOST_VALUES, _MOST_TEXT = 50, 200
 _STALE = timedelta(minutes=30)  # of a telescope's row: an idle one is looked at every few minutes
 
@@ -106,11 +108,14 @@ def _read(source: str) -> tuple[Any, datetime | None]:
 
 
 def _fetch(url: str) -> bytes:
+    end_s = time.monotonic() + _WHOLE_S
     with requests.get(url, timeout=_SOURCE_S, stream=True) as response:
         response.raise_for_status()
         content = b""
-        for piece in response.iter_content(16384):
+        for piece in response.iter_content(1024):
             content += piece
+            if time.monotonic() > end_s:
+                raise TimeoutError("it is too slow")
             if len(content) > _MOST_BYTES:
                 break
         return content
