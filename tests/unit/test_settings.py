@@ -388,3 +388,10 @@ def test_a_redis_address_without_its_scheme_is_refused_and_not_repeated() -> Non
     with pytest.raises(ConfigurationError, match="redis_url: is no address") as refused:
         load_settings(environ={"SKYRELAY_REDIS_URL": "alice:hunter2@home:6379"})
     assert "hunter2" not in str(refused.value)
+
+
+def test_a_telescope_for_plans_that_is_not_there_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("telescopes: [{name: garden, host: a}]\ncloud: {telescope: gardn}\n", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=r"cloud\.telescope.*did you mean 'garden'"):
+        load_settings(file, environ={})
