@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import requests
 
+from skyrelay.cloud.reading import TooMuch, read_body
 from skyrelay.errors import PermanentError, TransientError
 from skyrelay.logs import get_logger
 from skyrelay.settings import ConditionsSettings, Settings
@@ -108,17 +108,12 @@ def _read(source: str) -> tuple[Any, datetime | None]:
 
 
 def _fetch(url: str) -> bytes:
-    end_s = time.monotonic() + _WHOLE_S
     with requests.get(url, timeout=_SOURCE_S, stream=True) as response:
         response.raise_for_status()
-        content = b""
-        for piece in response.iter_content(1024):
-            content += piece
-            if time.monotonic() > end_s:
-                raise TimeoutError("it is too slow")
-            if len(content) > _MOST_BYTES:
-                break
-        return content
+        try:
+            return read_body(response, most_bytes=_MOST_BYTES, within_s=_WHOLE_S)
+        except TooMuch as error:
+            raise TransientError(f"{url} is too long, or too slow") from error
 
 
 def _observed_at(document: Any, path: str) -> datetime:
