@@ -419,3 +419,10 @@ def test_a_floor_for_a_telescope_that_there_is_none_of_is_named(tmp_path: Path) 
 def test_the_key_file_may_come_from_the_environment(tmp_path: Path) -> None:
     settings = load(tmp_path, {}, SKYRELAY_SECRET_KEY_FILE="/run/secrets/skyrelay")
     assert settings.key_path == Path("/run/secrets/skyrelay")
+
+
+def test_a_telescope_for_plans_that_is_not_there_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("telescopes: [{name: garden, host: a}]\ncloud: {telescope: gardn}\n", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=r"cloud\.telescope.*did you mean 'garden'"):
+        load_settings(file, environ={})

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -169,3 +173,23 @@ def test_an_answer_that_repeats_the_key_does_not_bring_it_into_logs(
     with pytest.raises(CredentialsRefused) as caught:
         client.heartbeat(_NODE, {})
     assert "key-of-node-1" not in f"{caught.value}{caplog.text}"
+
+
+def test_an_answer_that_drips_is_not_waited_for() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            connection, _ = server.accept()
+            with connection, suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n")
+                while True:
+                    connection.sendall(b" ")
+                    time.sleep(0.1)
+
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        with CloudClient(url, read_s=0.5) as client, pytest.raises(CloudAway, match="too slow"):
+            client.heartbeat(_NODE, {})
+        dripping.join(30)
+        assert not dripping.is_alive()

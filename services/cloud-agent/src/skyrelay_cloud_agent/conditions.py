@@ -11,6 +11,7 @@ from typing import Any
 
 import requests
 
+from skyrelay.cloud.reading import TooMuch, read_body
 from skyrelay.errors import PermanentError, TransientError
 from skyrelay.logs import get_logger
 from skyrelay.settings import ConditionsSettings, Settings
@@ -20,6 +21,7 @@ from skyrelay_cloud_agent.handing_over import choose_telescope
 
 _MOST_BYTES = 256 * 1024
 _SOURCE_S = (2.0, 3.0)  # a heartbeat waits for it
+_WHOLE_S = 5.0  # for all of it: one that drips a byte now and then must not hold the heartbeat up
 _MOST_VALUES, _MOST_TEXT = 50, 200
 _STALE = timedelta(minutes=30)  # of a telescope's row: an idle one is looked at every few minutes
 
@@ -108,12 +110,10 @@ def _read(source: str) -> tuple[Any, datetime | None]:
 def _fetch(url: str) -> bytes:
     with requests.get(url, timeout=_SOURCE_S, stream=True) as response:
         response.raise_for_status()
-        content = b""
-        for piece in response.iter_content(16384):
-            content += piece
-            if len(content) > _MOST_BYTES:
-                break
-        return content
+        try:
+            return read_body(response, most_bytes=_MOST_BYTES, within_s=_WHOLE_S)
+        except TooMuch as error:
+            raise TransientError(f"{url} is too long, or too slow") from error
 
 
 def _observed_at(document: Any, path: str) -> datetime:

@@ -6,7 +6,6 @@ Source: the API's documentation (registration, heartbeat, headers), and answers 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -31,10 +30,10 @@ from skyrelay.cloud.errors import (
 )
 from skyrelay.cloud.image_form import ImageForm, image_form
 from skyrelay.cloud.interrupting import OpenSockets, interruptible
+from skyrelay.cloud.reading import TooMuch, read_body
 from skyrelay.version import __version__
 
 _CONNECT_S, _READ_S = 5.0, 15.0
-_ANSWER_S = 30.0  # for the whole answer: a server that drips a byte now and then must not hold us
 _MOST_BYTES = 1024 * 1024  # answers to these calls have a few hundred
 _NAME = 200  # characters of a plan's name
 _MOST_WORDS = 200  # characters of the server's own words in a message
@@ -157,6 +156,7 @@ class CloudClient:
 
     def __init__(self, url: str, *, connect_s: float = _CONNECT_S, read_s: float = _READ_S) -> None:
         self._url, self._patience = url, (connect_s, read_s)
+        self._answer_s = 2 * read_s  # for the whole body: one that drips must not hold us
         self._sockets = OpenSockets()
         self._session = requests.Session()
         for scheme in ("http://", "https://"):
@@ -304,7 +304,7 @@ class CloudClient:
                 allow_redirects=False,  # the key goes to the configured address and to no other
                 stream=True,
             ) as response:
-                return _take(response, _without(secret, _read(response)))
+                return _take(response, _without(secret, _read(response, self._answer_s)))
         except requests.RequestException as error:
             raise CloudAway(f"the cloud does not answer ({_name(error)})") from error
 
@@ -324,13 +324,11 @@ def _headers(credentials: NodeCredentials) -> dict[str, str]:
     return {"X-Node-Id": credentials.node_id, "X-Api-Key": credentials.api_key.get_secret_value()}
 
 
-def _read(response: Response) -> bytes:
-    deadline, content = time.monotonic() + _ANSWER_S, b""
-    for piece in response.iter_content(8192):
-        content += piece
-        if len(content) > _MOST_BYTES or time.monotonic() > deadline:
-            raise CloudAway("the cloud's answer is too long, or too slow")
-    return content
+def _read(response: Response, within_s: float) -> bytes:
+    try:
+        return read_body(response, most_bytes=_MOST_BYTES, within_s=within_s)
+    except TooMuch as error:
+        raise CloudAway("the cloud's answer is too long, or too slow") from error
 
 
 def _without(secret: str, content: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""The observation network: its plan, interrupts, measurements. What changes something takes JSON."""
+"""The observation network: its plan, its interrupts, measurements for it. What changes takes JSON."""
 
 from __future__ import annotations
 
