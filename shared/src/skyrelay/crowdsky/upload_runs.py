@@ -27,6 +27,11 @@ Reports = Mapping[str, UploadReport]
 _MOST_AT_ONCE = 8  # telescopes of a home
 
 
+def ledger_of(settings: Settings) -> SentLedger:
+    """Give the memory of what was sent to the account that is configured."""
+    return SentLedger(settings.data_dir, settings.crowdsky.base_url, settings.crowdsky.username)
+
+
 def bulk_upload(
     settings: Settings, bars: TransferBars, *, scrub_location: bool, skip_existing: bool
 ) -> BulkUpload:
@@ -40,7 +45,7 @@ def bulk_upload(
     crowdsky = settings.crowdsky
     return BulkUpload(
         client=client_of(crowdsky),
-        ledger=SentLedger(settings.data_dir, crowdsky.base_url, crowdsky.username),
+        ledger=ledger_of(settings),
         books=ServiceBooks(settings.database),
         scrub_location=scrub_location,
         skip_existing=skip_existing,
