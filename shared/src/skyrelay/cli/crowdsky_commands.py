@@ -82,6 +82,7 @@ def upload(
         bars = opened.enter_context(TransferBars())
         reports = run_uploads(
             bulk_upload(
+                opened,
                 settings,
                 bars,
                 scrub_location=settings.crowdsky.scrubs_location,

@@ -353,7 +353,7 @@ def upload_all_stacks(
     with ExitStack() as opened:
         bars = opened.enter_context(TransferBars())
         sources = open_sources(opened, settings, target=target, local_dir=local_dir, dest=Path(dest), ips=ips)
-        upload = bulk_upload(settings, bars, scrub_location=scrubs, skip_existing=skip_existing)
+        upload = bulk_upload(opened, settings, bars, scrub_location=scrubs, skip_existing=skip_existing)
         reports = run_uploads(upload, sources, dry_run=dry_run)
     _tell(reports)
     summaries: dict[str, Any] = {name: report.summary() for name, report in reports.items()}
