@@ -42,7 +42,12 @@ def group(tmp_path: Path) -> RawGroup:
 def send(server: SimulatedCrowdSky, client: CrowdSkyClient, group: RawGroup, tmp_path: Path) -> Send:
     now = utc_now()
 
-    def run(later: timedelta = timedelta(), *, overwrite: bool = False) -> RawEntry:
+    def run(
+        later: timedelta = timedelta(),
+        *,
+        overwrite: bool = False,
+        pause: Callable[[float], None] = lambda _: None,
+    ) -> RawEntry:
         upload = RawUpload(
             client=client,
             ledger=SentLedger(tmp_path / "data", server.base_url, "alice"),
@@ -50,7 +55,7 @@ def send(server: SimulatedCrowdSky, client: CrowdSkyClient, group: RawGroup, tmp
             overwrite=overwrite,
             look_again=timedelta(),
             listed_by=timedelta(hours=24),
-            patience=Patience(pause=lambda _: None),
+            patience=Patience(pause=pause),
             clock=lambda: now + later,
         )
         (entry,) = upload.carry_out(upload.plan([group]))
@@ -90,12 +95,15 @@ def test_a_busy_server_gets_the_frame_later(server: SimulatedCrowdSky, send: Sen
     assert len(server.requests("raw_start")) == 1
 
 
-@pytest.mark.parametrize("endpoint", ["raw_start", "raw_file", "raw_finalize"])
-@pytest.mark.parametrize(
-    "fault",
-    [Fault(mode="status", status=502), Fault(mode="html-200"), Fault(mode="status", status=401)],
-    ids=["502", "html", "401"],
-)
+PROXYS_ANSWERS = {"502": Fault(mode="status", status=502, times=1), "html": Fault(mode="html-200", times=1)}
+BEFORE_THE_END = [
+    *((endpoint, fault) for endpoint in ("raw_start", "raw_file") for fault in PROXYS_ANSWERS.values()),
+    *((end, Fault(mode="status", status=401)) for end in ("raw_start", "raw_file", "raw_finalize")),
+    ("raw_finalize", Fault(mode="error-200")),
+]
+
+
+@pytest.mark.parametrize(("endpoint", "fault"), BEFORE_THE_END)
 def test_what_breaks_before_the_end_is_failed_and_can_be_sent_again(
     server: SimulatedCrowdSky, send: Send, endpoint: str, fault: Fault
 ) -> None:
@@ -104,6 +112,7 @@ def test_what_breaks_before_the_end_is_failed_and_can_be_sent_again(
     server.show(endpoint)
 
     assert (failed.outcome, failed.done) == (Outcome.FAILED, False)
+    assert "nothing of it was stacked" in failed.reason
     assert send().outcome is Outcome.UPLOADED
     assert len(server.uploads) == 1
 
@@ -130,6 +139,41 @@ def test_a_lost_answer_to_the_end_of_a_session_is_looked_for(server: SimulatedCr
     assert entry.outcome is Outcome.UPLOADED
     assert "the server lists it" in entry.reason
     assert len(server.requests("my_stacks")) == 2
+
+
+@pytest.mark.parametrize("answer", PROXYS_ANSWERS)
+def test_an_end_that_a_proxy_answered_and_the_server_carries_out_is_found(
+    server: SimulatedCrowdSky, client: CrowdSkyClient, send: Send, answer: str
+) -> None:
+    server.show("raw_finalize", PROXYS_ANSWERS[answer])
+
+    def go_on(_: float) -> None:
+        token = server.requests("raw_file")[0].fields["session_token"]
+        if not server.uploads:
+            client.finalize_raw_session(token, scrub_location=True, overwrite=False)
+
+    entry = send(pause=go_on)
+
+    assert (entry.outcome, entry.chunks) == (Outcome.UPLOADED, [KEY])
+    assert "the server lists it" in entry.reason
+    assert send().outcome is Outcome.THERE
+    assert len(server.uploads) == 1
+
+
+@pytest.mark.parametrize("answer", PROXYS_ANSWERS)
+def test_an_end_that_a_proxy_answered_is_left_open_for_a_day(
+    server: SimulatedCrowdSky, send: Send, answer: str
+) -> None:
+    server.show("raw_finalize", PROXYS_ANSWERS[answer])
+
+    open_ = send()
+
+    assert open_.outcome is Outcome.UNSURE
+    assert "nothing of it was stacked" not in open_.reason
+    assert "may be there all the same" in open_.reason
+    assert send(timedelta(hours=23)).outcome is Outcome.UNSURE
+    assert send(timedelta(hours=25)).outcome is Outcome.UPLOADED
+    assert len(server.uploads) == 1
 
 
 def test_it_is_looked_for_twice_and_then_left_open_for_a_day(server: SimulatedCrowdSky, send: Send) -> None:

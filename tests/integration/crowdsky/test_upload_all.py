@@ -13,11 +13,12 @@ import pytest
 from skyrelay.crowdsky import server
 from skyrelay.crowdsky.bulk_upload import BulkUpload, Outcome
 from skyrelay.crowdsky.client import CrowdSkyClient
-from skyrelay.crowdsky.errors import ServerBroken, ServerBusy
+from skyrelay.crowdsky.errors import CrowdSkyError, ServerBroken, ServerBusy, UploadRefused
 from skyrelay.crowdsky.patience import Patience
 from skyrelay.crowdsky.sent_ledger import SentLedger, UploadRunning
 from skyrelay.crowdsky.session import CrowdSkySession
 from skyrelay.crowdsky.stack_sources import LocalStacks
+from skyrelay.crowdsky.stacks import StackUpload
 from skyrelay.service import utc_now
 from skyrelay_simulators.crowdsky import Fault, SimulatedCrowdSky
 from support.fits_files import write_fits
@@ -75,10 +76,13 @@ def test_a_folder_that_is_not_there_is_no_empty_folder(folder: Path) -> None:
 
 
 def test_a_dry_run_names_what_would_go_and_sends_nothing(
-    server_: SimulatedCrowdSky, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    server_: SimulatedCrowdSky,
+    client: CrowdSkyClient,
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    write_fits(folder / NAME)
-    server.upload_stack(folder / NAME)
+    client.upload_stack(StackUpload(write_fits(folder / NAME), NAME))
     write_fits(folder / LP, FILTER="LP")
 
     summary = upload_all(folder, dry_run=True)
@@ -90,6 +94,65 @@ def test_a_dry_run_names_what_would_go_and_sends_nothing(
 
 
 # Each once
+
+
+def test_what_upload_stack_sent_is_not_sent_again_while_the_list_is_late(
+    session: CrowdSkySession, folder: Path, tmp_path: Path
+) -> None:
+    write_fits(folder / NAME)
+    with SimulatedCrowdSky(tmp_path / "slow", {"alice": "pw"}, processing_delay_s=1e6) as slow:
+        session.set_base_url(slow.base_url)
+        session.set_credentials("alice", "pw")
+        server.upload_stack(folder / NAME)
+
+        summary = upload_all(folder)
+
+        assert (summary["skipped"], summary["uploaded"], server.list_stacks()) == ([NAME], [], [])
+        assert sent(slow) == [NAME]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [Fault(mode="reset", after_bytes=-1, times=1), Fault(mode="status", status=502, times=1)],
+    ids=["lost", "502"],
+)
+def test_what_upload_stack_got_no_answer_for_is_left_open(
+    server_: SimulatedCrowdSky, folder: Path, fault: Fault, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_fits(folder / NAME)
+    server_.show("upload_stack", fault)
+    with pytest.raises(CrowdSkyError):
+        server.upload_stack(folder / NAME)
+
+    assert upload_all(folder)["skipped"] == [NAME]
+    assert "it is sent again if it is not listed within 24 h" in capsys.readouterr().err
+
+
+def test_what_upload_stack_was_refused_is_sent_by_the_next_run(
+    server_: SimulatedCrowdSky, folder: Path
+) -> None:
+    write_fits(folder / NAME)
+    server_.show("upload_stack", Fault(mode="error-200", times=1))
+    with pytest.raises(UploadRefused):
+        server.upload_stack(folder / NAME)
+
+    assert upload_all(folder)["uploaded"] == [NAME]
+
+
+def test_a_refusal_of_what_was_taken_before_does_not_make_it_unsent(
+    session: CrowdSkySession, folder: Path, tmp_path: Path
+) -> None:
+    write_fits(folder / NAME)
+    with SimulatedCrowdSky(tmp_path / "slow", {"alice": "pw"}, processing_delay_s=1e6) as slow:
+        session.set_base_url(slow.base_url)
+        session.set_credentials("alice", "pw")
+        server.upload_stack(folder / NAME)
+        slow.show("upload_stack", Fault(mode="error-200", times=1))
+        with pytest.raises(UploadRefused):
+            server.upload_stack(folder / NAME)
+
+        assert upload_all(folder)["skipped"] == [NAME]
+        assert sent(slow) == [NAME]
 
 
 @pytest.mark.parametrize(

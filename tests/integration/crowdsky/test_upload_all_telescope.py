@@ -12,9 +12,11 @@ import yaml
 from skyrelay.crowdsky import server
 from skyrelay.errors import ConfigurationError, SkyrelayError
 from skyrelay.fits_header import date_obs, read_header
+from skyrelay.store.engine import Store
 from skyrelay_simulators.crowdsky import SimulatedCrowdSky
 from skyrelay_simulators.telescope import SimulatedTelescope, SmbBackend
 from support.fits_files import write_fits
+from support.recorded_night import RecordedNight
 from support.telescopes import SERIAL, MakeTelescope, make_telescope, settings_of, sub_folder, take_frames
 
 __all__ = ["make_telescope"]
@@ -22,6 +24,7 @@ __all__ = ["make_telescope"]
 NAME = "CrowdSky_31_M 94_10.0s_IRCUT_20250327.05_HP033810.fit"
 LP = "CrowdSky_31_M 94_10.0s_LP_20250327.05_HP033810.fit"
 OTHER_SERIAL = "2e4fe189"
+AWAY = "127.0.0.99"  # where nobody answers
 Configure = Callable[..., None]
 
 pytestmark = pytest.mark.usefixtures("session")
@@ -47,9 +50,10 @@ def put_stacks(telescope: SimulatedTelescope, serial: str = SERIAL) -> None:
 
 @pytest.fixture
 def configure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Configure:
-    def write(**telescopes: SimulatedTelescope) -> None:
+    def write(changes: dict[str, object] | None = None, /, **telescopes: SimulatedTelescope) -> None:
         entries = [
-            settings_of(running, name).model_dump(mode="json") | {"serial": running.spec.serial}
+            settings_of(running, name).model_dump(mode="json")
+            | {"serial": running.spec.serial, **(changes or {})}
             for name, running in telescopes.items()
         ]
         config = tmp_path / "config.yaml"
@@ -181,6 +185,40 @@ def test_several_telescopes_give_a_dict_by_serial_and_one_that_is_away_stops_no_
     assert again[OTHER_SERIAL]["files_failed"] == 1
 
 
+def test_several_telescopes_without_a_configured_serial_are_told_by_their_own(
+    telescope: SimulatedTelescope, make_telescope: MakeTelescope, configure: Configure, tmp_path: Path
+) -> None:
+    other = make_telescope(serial=OTHER_SERIAL, smb_backend=SmbBackend.AUTO)
+    put_stacks(other, OTHER_SERIAL)
+    configure({"serial": None}, garden=telescope, roof=other)
+
+    both = server.upload_all_stacks("M 94", dest=tmp_path / "kept", ips="all")
+    other.stop()
+    again = server.upload_all_stacks("M 94", dest=tmp_path / "kept", ips="all")
+
+    assert {serial: summary["uploaded"] for serial, summary in both.items()} == {
+        SERIAL: [NAME],
+        OTHER_SERIAL: [NAME],
+    }
+    assert (again[SERIAL]["skipped"], again["roof"]["files_failed"]) == ([NAME], 1)
+
+
+def test_a_telescope_that_moved_is_looked_for_where_the_services_found_it(
+    telescope: SimulatedTelescope,
+    configure: Configure,
+    tmp_path: Path,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SKYRELAY_DATABASE_URL", f"sqlite:///{tmp_path / 'skyrelay.db'}")
+    with store.write() as session:
+        row = RecordedNight(session).telescope(name="garden", serial=SERIAL)
+        row.host, row.found_host = AWAY, telescope.endpoint.host
+    configure({"host": AWAY}, garden=telescope)
+
+    assert server.upload_all_stacks("M 94", dest=tmp_path / "kept")["uploaded"] == [NAME]
+
+
 def test_it_is_said_which_telescopes_there_are(
     telescope: SimulatedTelescope, make_telescope: MakeTelescope, configure: Configure
 ) -> None:
@@ -189,8 +227,8 @@ def test_it_is_said_which_telescopes_there_are(
     configure(garden=telescope, roof=make_telescope(serial=OTHER_SERIAL))
     with pytest.raises(ConfigurationError, match=r"several telescopes are configured \(garden, roof\)"):
         server.upload_all_stacks()
-    with pytest.raises(ConfigurationError, match="no telescope is named 'cellar'"):
-        server.upload_all_stacks(ips="cellar")
+    with pytest.raises(SkyrelayError, match="cellar.invalid is no address that this network"):
+        server.upload_all_stacks(ips="cellar.invalid")
 
 
 def test_the_end_of_a_stack_is_told_by_the_raw_frames_that_are_still_there(

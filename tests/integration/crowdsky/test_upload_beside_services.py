@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection, Engine, event
 
 from skyrelay.crowdsky import server
 from skyrelay.domain.states import BlockState, DeliveryState
@@ -87,3 +89,27 @@ def test_a_database_that_cannot_be_read_is_no_empty_one(
     with pytest.raises(TransientError, match="not known what the services send"):
         server.upload_all_stacks(local_dir=folder)
     assert server_.uploads == []
+
+
+@pytest.fixture
+def engines() -> Iterator[set[Engine]]:
+    """What the process asked a database with during the test."""
+    seen: set[Engine] = set()
+
+    def note(connection: Connection) -> None:
+        seen.add(connection.engine)
+
+    event.listen(Engine, "engine_connect", note)
+    yield seen
+    event.remove(Engine, "engine_connect", note)
+
+
+def test_the_database_is_opened_once_for_all_stacks_and_closed(folder: Path, engines: set[Engine]) -> None:
+    for minute in range(3):
+        cards = {"DATE_OBS": f"2025-03-27T02:{minute:02d}:00.1"}
+        write_fits(folder / NAME.replace("_31_", f"_{minute + 3}_"), **cards)
+
+    assert server.upload_all_stacks(local_dir=folder)["files_uploaded"] == 4
+
+    (engine,) = engines
+    assert "Connections in pool: 0 " in engine.pool.status()

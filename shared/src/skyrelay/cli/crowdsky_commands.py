@@ -29,10 +29,9 @@ from skyrelay.crowdsky.bulk_upload import Outcome
 from skyrelay.crowdsky.progress import TransferBars
 from skyrelay.crowdsky.raw_frames import LeftOut, find_raw_frames, group_raw_frames
 from skyrelay.crowdsky.raw_upload import RawEntry, RawUpload
-from skyrelay.crowdsky.sent_ledger import SentLedger
 from skyrelay.crowdsky.session import client_of
 from skyrelay.crowdsky.stack_sources import ALL
-from skyrelay.crowdsky.upload_runs import Reports, bulk_upload, open_sources, run_uploads
+from skyrelay.crowdsky.upload_runs import Reports, bulk_upload, ledger_of, open_sources, run_uploads
 from skyrelay.errors import SkyrelayError
 from skyrelay.settings import Settings, load_settings
 
@@ -83,6 +82,7 @@ def upload(
         bars = opened.enter_context(TransferBars())
         reports = run_uploads(
             bulk_upload(
+                opened,
                 settings,
                 bars,
                 scrub_location=settings.crowdsky.scrubs_location,
@@ -167,7 +167,7 @@ def _raw_sender(settings: Settings, bars: TransferBars, *, overwrite: bool) -> R
     crowdsky = settings.crowdsky
     return RawUpload(
         client=client_of(crowdsky),
-        ledger=SentLedger(settings.data_dir, crowdsky.base_url, crowdsky.username),
+        ledger=ledger_of(settings),
         scrub_location=crowdsky.scrubs_location,
         overwrite=overwrite,
         look_again=timedelta(seconds=crowdsky.confirm_s),

@@ -26,7 +26,7 @@ from skyrelay.crowdsky.errors import (
 )
 from skyrelay.crowdsky.matching import Finding, agrees_but_for_end, find_ours
 from skyrelay.crowdsky.patience import Patience
-from skyrelay.crowdsky.sent_ledger import Sent, SentLedger
+from skyrelay.crowdsky.sent_ledger import Sent, SentLedger, Watched
 from skyrelay.crowdsky.service_books import ServiceBooks
 from skyrelay.crowdsky.stack_facts import StackFacts
 from skyrelay.crowdsky.stack_sources import Candidate, StackSource
@@ -243,22 +243,19 @@ class BulkUpload:
         facts = candidate.facts
         if facts is None:
             raise ValueError(f"{candidate.name} cannot be sent")
-        upload, progress = self._upload(source, candidate, facts), _Watched(self.bar(candidate.name))
-        self.ledger.begin(facts.fingerprint, self.clock())
+        upload, progress = self._upload(source, candidate, facts), Watched(self.bar(candidate.name))
         try:
-            receipt = self.patience.call(lambda: self.client.upload_stack(upload, progress))
-        except KeyboardInterrupt:
-            if not progress.all_sent:
-                self.ledger.forget(facts.fingerprint)
-            raise
+            with self.ledger.sending(facts.fingerprint, self.clock, progress):
+                receipt = self.patience.call(lambda: self.client.upload_stack(upload, progress))
         except AmbiguousError as error:
             return self._look_for(candidate, facts, str(error))
-        except SkyrelayError as error:
-            if isinstance(error, ServerBroken) and error.may_be_kept and self._is_listed(facts):
+        except ServerBroken as error:
+            if not error.may_be_kept:
+                raise
+            if self._is_listed(facts):
                 return self._found(candidate, facts, str(error))
             self.ledger.forget(facts.fingerprint)
             raise
-        self.ledger.accept(facts.fingerprint, self.clock())
         return Entry(candidate, Outcome.UPLOADED, receipt.status, receipt.chunk_key)
 
     def _upload(self, source: StackSource, candidate: Candidate, facts: StackFacts) -> StackUpload:
@@ -292,19 +289,6 @@ class BulkUpload:
     def _found(self, candidate: Candidate, facts: StackFacts, said: str) -> Entry:
         self.ledger.accept(facts.fingerprint, self.clock())
         return Entry(candidate, Outcome.UPLOADED, f"{said}; the server lists it")
-
-
-class _Watched:
-    """Knows whether the server may have the whole of what is being sent."""
-
-    def __init__(self, shown: Progress | None) -> None:
-        self._shown = shown
-        self.all_sent = False
-
-    def __call__(self, done: int, whole: int | None) -> None:
-        self.all_sent = done == whole
-        if self._shown is not None:
-            self._shown(done, whole)
 
 
 def _listed(finding: Finding, facts: StackFacts) -> ServerStack | None:

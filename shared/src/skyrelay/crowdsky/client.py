@@ -228,7 +228,7 @@ class CrowdSkyClient:
         form: StreamedForm | None = None,
     ) -> Answer:
         with self._response(method, endpoint, params=params, form=form) as response:
-            return Answer(response.status_code, response.headers, self._read(response))
+            return Answer(response.status_code, response.headers, self._read(response, sent=form is not None))
 
     @contextmanager
     def _response(
@@ -265,14 +265,15 @@ class CrowdSkyClient:
             except requests.RequestException as error:
                 raise self._failure(error, form) from error
 
-    def _read(self, response: requests.Response) -> bytes:
+    def _read(self, response: requests.Response, *, sent: bool) -> bytes:
         """Read an answer's body, which may be neither endless nor endlessly slow."""
         body = bytearray()
         deadline_s = time.monotonic() + self._timeout_s[1]
         for piece in response.iter_content(_PIECE_BYTES):
             body += piece
             if len(body) > MAX_ANSWER_BYTES:
-                raise ServerBroken(f"CrowdSky's answer is longer than {MAX_ANSWER_BYTES} bytes")
+                words = f"CrowdSky's answer is longer than {MAX_ANSWER_BYTES} bytes"
+                raise ServerBroken(words, may_be_kept=sent)
             if time.monotonic() > deadline_s:
                 raise requests.ReadTimeout
         return bytes(body)

@@ -89,3 +89,8 @@ class ServerBroken(CrowdSkyError, TransientError):
 
 class AnswerLost(CrowdSkyError, AmbiguousError):
     """The whole file may have arrived, but its answer did not: look at the server's list first."""
+
+
+def may_have_arrived(error: SkyrelayError) -> bool:
+    """Tell whether the server may have done what it was asked, though the answer does not say so."""
+    return isinstance(error, AmbiguousError) or (isinstance(error, ServerBroken) and error.may_be_kept)

@@ -13,7 +13,13 @@ from datetime import datetime, timedelta
 from skyrelay.crowdsky.body import Progress
 from skyrelay.crowdsky.bulk_upload import NOT_DONE, Outcome
 from skyrelay.crowdsky.client import CrowdSkyClient
-from skyrelay.crowdsky.errors import AnswerLost, CrowdSkyError, SessionUnknown, UploadRefused
+from skyrelay.crowdsky.errors import (
+    AnswerLost,
+    CrowdSkyError,
+    SessionUnknown,
+    UploadRefused,
+    may_have_arrived,
+)
 from skyrelay.crowdsky.matching import find_ours
 from skyrelay.crowdsky.patience import Patience
 from skyrelay.crowdsky.raw_frames import LeftOut, RawFrame, RawGroup
@@ -174,9 +180,9 @@ class RawUpload:
                     token, scrub_location=self.scrub_location, overwrite=self.overwrite
                 )
             )
-        except AnswerLost as error:
-            return self._look_for(group, str(error), left_out)
-        except SkyrelayError:
+        except SkyrelayError as error:
+            if may_have_arrived(error):
+                return self._look_for(group, str(error), left_out)
             self.ledger.forget(group.fingerprint)
             raise
         chunks, skipped = _keys(answer.get("chunks")), _keys(answer.get("skipped"))
@@ -188,7 +194,7 @@ class RawUpload:
         return RawEntry(group, Outcome.UPLOADED, "queued", chunks, skipped, left_out)
 
     def _look_for(self, group: RawGroup, said: str, left_out: Sequence[LeftOut]) -> RawEntry:
-        """Look for a stack whose answer was lost, wait, look again, and say how it stands."""
+        """Look for a stack that may have been made, wait, look again, and say how it stands."""
         try:
             for wait in (timedelta(), self.look_again):
                 self.patience.pause(wait.total_seconds())

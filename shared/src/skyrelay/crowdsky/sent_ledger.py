@@ -10,13 +10,15 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from skyrelay.errors import RefusedByRule, TransientError
+from skyrelay.crowdsky.body import Progress
+from skyrelay.crowdsky.errors import may_have_arrived
+from skyrelay.errors import RefusedByRule, SkyrelayError, TransientError
 
 _FILE, _LOCK = "crowdsky-sent.sqlite3", "crowdsky-sent.lock"
 _BUSY_S = 30.0
@@ -43,6 +45,26 @@ class Sent:
 
     at: datetime
     accepted: bool
+
+
+class Watched:
+    """Passes a file's progress on, and knows whether the server may have the whole of it.
+
+    Parameters
+    ----------
+    shown
+        What shows the progress, if anything does.
+    """
+
+    def __init__(self, shown: Progress | None) -> None:
+        self._shown = shown
+        self.all_sent = False
+
+    def __call__(self, done: int, whole: int | None) -> None:
+        """Take note that so many bytes of the whole are sent."""
+        self.all_sent = done == whole
+        if self._shown is not None:
+            self._shown(done, whole)
 
 
 class SentLedger:
@@ -108,6 +130,30 @@ class SentLedger:
         with self._opened() as database:
             values = (self._account, fingerprint)
             database.execute("DELETE FROM sent WHERE account = ? AND fingerprint = ?", values)
+
+    @contextmanager
+    def sending(self, fingerprint: str, clock: Callable[[], datetime], progress: Watched) -> Iterator[None]:
+        """Keep the memory of a file true while it is sent in the ``with``.
+
+        When that ends well the server took the file. When it raises what says that the server may have it
+        all the same (`may_have_arrived`), it counts as sent without an answer; else as it did before.
+        """
+        before = self.find(fingerprint)
+        self.begin(fingerprint, clock())
+        try:
+            yield
+        except (KeyboardInterrupt, SkyrelayError) as error:
+            is_unsure = may_have_arrived(error) if isinstance(error, SkyrelayError) else progress.all_sent
+            if not is_unsure:
+                self._restore(fingerprint, before)
+            raise
+        self.accept(fingerprint, clock())
+
+    def _restore(self, fingerprint: str, before: Sent | None) -> None:
+        if before is None:
+            self.forget(fingerprint)
+        else:
+            self._write(fingerprint, before.at, accepted=before.accepted)
 
     def _write(self, fingerprint: str, now: datetime, *, accepted: bool) -> None:
         with self._opened() as database:

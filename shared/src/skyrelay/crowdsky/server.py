@@ -23,19 +23,31 @@ Examples
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from collections.abc import Iterable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from skyrelay.crowdsky.bulk_upload import NOT_DONE, Outcome
 from skyrelay.crowdsky.progress import TransferBars
-from skyrelay.crowdsky.session import current_session
+from skyrelay.crowdsky.sent_ledger import Watched
+from skyrelay.crowdsky.session import client_of, current_session
+from skyrelay.crowdsky.stack_facts import stack_facts
 from skyrelay.crowdsky.stacks import RawFrameUpload, StackUpload, instant
-from skyrelay.crowdsky.upload_runs import FilePath, Reports, bulk_upload, open_sources, run_uploads
-from skyrelay.settings import CrowdSkySettings
+from skyrelay.crowdsky.upload_runs import (
+    FilePath,
+    Reports,
+    bulk_upload,
+    ledger_of,
+    open_sources,
+    run_uploads,
+)
+from skyrelay.fits_header import FitsError, read_header
+from skyrelay.service import utc_now
+from skyrelay.settings import CrowdSkySettings, Settings
 
 __all__ = [
     "download_stack",
@@ -110,7 +122,7 @@ def upload_stack(
     date_obs_end: str | datetime | None = None,
     scrub_location: int | None = None,
 ) -> dict[str, Any]:
-    """Upload a stack.
+    """Upload a stack, whatever the server has; `upload_all_stacks` skips it from then on.
 
     Parameters
     ----------
@@ -140,11 +152,13 @@ def upload_stack(
         sending it again.
     skyrelay.fits_header.FitsError
         If the coordinates shall be left out of a file whose header cannot be read. Nothing was sent.
+    skyrelay.errors.TransientError
+        If ``data_dir`` cannot hold the memory of what was sent, before anything is sent.
     ValueError
         If a time is no ISO 8601 time.
     """
     session = current_session()
-    path = _existing(fits_path)
+    settings, path = session.settings(), _existing(fits_path)
     upload = StackUpload(
         path,
         path.name,
@@ -153,10 +167,13 @@ def upload_stack(
         n_frames_aligned=n_frames_aligned,
         date_obs_start=_instant("date_obs_start", date_obs_start),
         date_obs_end=_instant("date_obs_end", date_obs_end),
-        scrub_location=_scrubs(scrub_location, session.settings().crowdsky),
+        scrub_location=_scrubs(scrub_location, settings.crowdsky),
     )
+    client = client_of(settings.crowdsky)
     with TransferBars() as bars:
-        return session.client().send_stack(upload, bars.bar(path.name))
+        progress = Watched(bars.bar(path.name))
+        with _remembered(settings, path, progress):
+            return client.send_stack(upload, progress)
 
 
 def download_stack(chunk_keys: str | Iterable[str], dest: FilePath = ".") -> list[Path]:
@@ -336,11 +353,21 @@ def upload_all_stacks(
     with ExitStack() as opened:
         bars = opened.enter_context(TransferBars())
         sources = open_sources(opened, settings, target=target, local_dir=local_dir, dest=Path(dest), ips=ips)
-        upload = bulk_upload(settings, bars, scrub_location=scrubs, skip_existing=skip_existing)
+        upload = bulk_upload(opened, settings, bars, scrub_location=scrubs, skip_existing=skip_existing)
         reports = run_uploads(upload, sources, dry_run=dry_run)
     _tell(reports)
     summaries: dict[str, Any] = {name: report.summary() for name, report in reports.items()}
     return next(iter(summaries.values())) if len(summaries) == 1 else summaries
+
+
+def _remembered(settings: Settings, path: Path, progress: Watched) -> AbstractContextManager[None]:
+    """Write down what becomes of a stack that is sent in the ``with``; without a header it is no stack."""
+    try:
+        with path.open("rb") as file:
+            facts = stack_facts(path.name, read_header(file.read), os.fstat(file.fileno()).st_size)
+    except (OSError, FitsError):  # the client says what is wrong with it, where that matters
+        return nullcontext()
+    return ledger_of(settings).sending(facts.fingerprint, utc_now, progress)
 
 
 def _scrubs(asked: int | None, crowdsky: CrowdSkySettings) -> bool:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
+from types import TracebackType
+from typing import Self
 
 from sqlalchemy import func, make_url, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -23,6 +26,8 @@ _SAME_EXPTIME_S = 0.5
 class ServiceBooks:
     """The deliveries in the configured database; empty where no service has ever run.
 
+    A context, which closes the database; it is opened once, when it is first needed, for all threads.
+
     Parameters
     ----------
     database_url
@@ -31,6 +36,17 @@ class ServiceBooks:
 
     def __init__(self, database_url: str) -> None:
         self._url = database_url
+        self._opening = Lock()
+        self._store: Store | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._store is not None:
+            self._store.close()
 
     def __repr__(self) -> str:
         """Leave the address out: a password may stand in it."""
@@ -68,14 +84,17 @@ class ServiceBooks:
 
     @contextmanager
     def _session(self) -> Iterator[Session]:
-        store = Store(self._url)
         try:
-            with store.read() as session:
+            with self._opened().read() as session:
                 yield session
         except SQLAlchemyError as error:
             raise TransientError(
                 "the database cannot be read, so that it is not known what the services send "
                 f"({type(error).__name__}): is it running, and migrated by `skyrelay migrate`?"
             ) from error
-        finally:
-            store.close()
+
+    def _opened(self) -> Store:
+        with self._opening:
+            if self._store is None:
+                self._store = Store(self._url)
+            return self._store

@@ -17,9 +17,8 @@ from skyrelay.crowdsky.sent_ledger import SentLedger
 from skyrelay.crowdsky.service_books import ServiceBooks
 from skyrelay.crowdsky.session import client_of
 from skyrelay.crowdsky.stack_sources import ALL, Candidate, LocalStacks, StackSource, TelescopeStacks
-from skyrelay.direct.telescopes import address_of, choose
+from skyrelay.direct.telescopes import OwnTelescope, choose
 from skyrelay.errors import SkyrelayError
-from skyrelay.seestar.telescope import Telescope
 from skyrelay.settings import Settings
 
 FilePath = str | os.PathLike[str]
@@ -27,10 +26,24 @@ Reports = Mapping[str, UploadReport]
 _MOST_AT_ONCE = 8  # telescopes of a home
 
 
+def ledger_of(settings: Settings) -> SentLedger:
+    """Give the memory of what was sent to the account that is configured."""
+    return SentLedger(settings.data_dir, settings.crowdsky.base_url, settings.crowdsky.username)
+
+
 def bulk_upload(
-    settings: Settings, bars: TransferBars, *, scrub_location: bool, skip_existing: bool
+    opened: ExitStack, settings: Settings, bars: TransferBars, *, scrub_location: bool, skip_existing: bool
 ) -> BulkUpload:
     """Wire an upload as it is configured.
+
+    Parameters
+    ----------
+    opened
+        Closes the database in the end.
+    settings, bars
+        The configuration, and what shows the progress.
+    scrub_location, skip_existing
+        As for `skyrelay.crowdsky.server.upload_all_stacks`.
 
     Raises
     ------
@@ -40,8 +53,8 @@ def bulk_upload(
     crowdsky = settings.crowdsky
     return BulkUpload(
         client=client_of(crowdsky),
-        ledger=SentLedger(settings.data_dir, crowdsky.base_url, crowdsky.username),
-        books=ServiceBooks(settings.database),
+        ledger=ledger_of(settings),
+        books=opened.enter_context(ServiceBooks(settings.database)),
         scrub_location=scrub_location,
         skip_existing=skip_existing,
         look_again=timedelta(seconds=crowdsky.confirm_s),
@@ -73,17 +86,17 @@ def open_sources(
     ------
     ConfigurationError
         If it is not clear which telescopes are meant.
+    TransientError
+        If the database that may know where they are does not answer.
     """
     if local_dir is not None:
         return {str(local_dir): LocalStacks(Path(local_dir))}
     is_all = target is None or (isinstance(target, str) and target.casefold() == ALL)
     targets = None if is_all or target is None else [target] if isinstance(target, str) else list(target)
-    telescopes = _telescopes(settings, ips)
+    telescopes = _telescopes(opened, settings, ips)
     return {
         name: TelescopeStacks(
-            opened.enter_context(telescope),
-            targets,
-            dest if len(telescopes) == 1 else dest / safe_component(name),
+            telescope.seestar, targets, dest if len(telescopes) == 1 else dest / safe_component(name)
         )
         for name, telescope in telescopes.items()
     }
@@ -138,7 +151,12 @@ def _each(sources: Mapping[str, StackSource], work: Callable[[str], UploadReport
         return dict(zip(sources, pool.map(work, sources), strict=True))
 
 
-def _telescopes(settings: Settings, ips: str | Iterable[str] | None) -> dict[str, Telescope]:
-    """Give telescopes by serial, or by name where the configuration has no serial."""
-    chosen = choose(settings, ips)
-    return {telescope.serial or telescope.name: Telescope(address_of(telescope)) for telescope in chosen}
+def _telescopes(
+    opened: ExitStack, settings: Settings, ips: str | Iterable[str] | None
+) -> dict[str, OwnTelescope]:
+    """Give telescopes by serial number; one alone is not asked for it where the configuration has none."""
+    telescopes = [opened.enter_context(OwnTelescope(settings, one)) for one in choose(settings, ips)]
+    if len(telescopes) == 1:
+        return {one.configured.serial or one.name: one for one in telescopes}
+    with ThreadPoolExecutor(_MOST_AT_ONCE) as pool:
+        return dict(zip(pool.map(lambda one: one.known_as, telescopes), telescopes, strict=True))

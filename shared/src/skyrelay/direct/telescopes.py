@@ -122,6 +122,14 @@ class OwnTelescope:
         return self.configured.serial or self.device.serial
 
     @property
+    def known_as(self) -> str:
+        """Its serial number; its name where the configuration has none and it does not say."""
+        try:
+            return self.serial
+        except SkyrelayError:  # it was listed over SMB alone, without a key say
+            return self.name
+
+    @property
     def books(self) -> Books | None:
         """What scripts and services have booked of it; `None` while there is no database yet."""
         if self._books is None:
@@ -259,7 +267,7 @@ def on_each(
         try:
             with telescope:
                 value = work(telescope)
-                values[_known_as(telescope)] = value
+                values[telescope.known_as] = value
         except SkyrelayError as error:
             errors[telescope.name] = error
 
@@ -277,13 +285,6 @@ def _all_at_once(telescopes: list[OwnTelescope], attempt: Callable[[OwnTelescope
             for telescope in telescopes:  # the waits of all end with their connections
                 telescope.close()
             raise
-
-
-def _known_as(telescope: OwnTelescope) -> str:
-    try:
-        return telescope.serial
-    except SkyrelayError:  # it was listed over SMB alone, without a key say
-        return telescope.name
 
 
 def _meant(configured: tuple[TelescopeSettings, ...], text: str) -> TelescopeSettings:
