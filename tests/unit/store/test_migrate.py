@@ -9,16 +9,17 @@ from collections.abc import Iterator
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, select, text
+from sqlalchemy.exc import IntegrityError
 
 from skyrelay.errors import TransientError
 from skyrelay.store.engine import Store
 from skyrelay.store.migrate import check_migrated, migrate
-from skyrelay.store.tables import Base, Destination
+from skyrelay.store.tables import Base, Delivery, Destination, Stack
 
 _WHAT_TO_DO = (
     "the tables in skyrelay/store/tables and the migrations in skyrelay/store/migrations/versions have "
-    "drifted apart: add a migration (or, before the first release, change 0001) that makes them"
+    "drifted apart: add a migration that makes them"
 )
 
 _MIGRATING = """
@@ -37,6 +38,23 @@ _INDEXES = {
     "sqlite": "SELECT sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL",
     "postgresql": "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'",
 }
+
+
+_A_NIGHT = (
+    "INSERT INTO telescopes (id, name, rpc_port, http_port, smb_port, smb_share, timezone, state, state_reason,"
+    " lease_fence, created_at) VALUES (1, 'garden', 4700, 80, 445, 'auto', 'auto', 'ready', '', 0, CURRENT_TIMESTAMP)",
+    "INSERT INTO blocks (id, telescope_id, target, folder, exposure, exposure_s, filter, start_at, minutes,"
+    " utc_offset_min, night, frame_count, state, reason, requested, attempts, needs_you, created_at, updated_at)"
+    " VALUES (1, 1, 'M 94', 'M 94_sub', '10.0s', 10, 'LP', CURRENT_TIMESTAMP, 15, 0, '2025-03-26', 5, 'stacked', '',"
+    " false, 1, false, CURRENT_TIMESTAMP, CURRENT_TIMESTAMP)",
+    "INSERT INTO stacks (id, block_id, telescope_id, folder, original_name, crowdsky_name, chunk_key,"
+    " frames_input, frames_aligned, exposure_total_s, first_start_at, last_end_at, fetch_attempts, created_at)"
+    " VALUES (1, 1, 1, 'M 94', 'DSO_Stacked_5', 'CrowdSky_5', '20250327.05', 5, 5, 50,"
+    " CURRENT_TIMESTAMP, CURRENT_TIMESTAMP, 0, CURRENT_TIMESTAMP)",
+    "INSERT INTO deliveries (id, stack_id, destination, state, reason, attempts, needs_you, ask_first,"
+    " created_at, updated_at)"
+    " VALUES (1, 1, 'crowdsky', 'accepted', '', 1, false, false, CURRENT_TIMESTAMP, CURRENT_TIMESTAMP)",
+)
 
 
 @pytest.fixture
@@ -76,6 +94,29 @@ def test_migrating_again_changes_nothing(store: Store) -> None:
     check_migrated(store)
     with store.read() as session:
         assert session.get(Destination, "crowdsky") is not None
+
+
+def test_a_database_of_the_first_schema_keeps_what_it_holds(empty_store: Store) -> None:
+    migrate(empty_store, to="0001")
+    with empty_store.write() as session:
+        for statement in _A_NIGHT:
+            session.execute(text(statement))
+    migrate(empty_store)
+    check_migrated(empty_store)
+    test_the_migrations_make_the_tables(empty_store)
+    with empty_store.write() as session:
+        stack = session.scalars(select(Stack)).one()
+        delivery = session.scalars(select(Delivery)).one()
+        assert (stack.crowdsky_name, delivery.stack_id, delivery.state) == (
+            "CrowdSky_5",
+            stack.id,
+            "accepted",
+        )
+        columns = {column.name: getattr(stack, column.name) for column in Stack.__table__.columns}
+        again = {**columns, "id": 2, "original_name": "DSO_Stacked_6"}
+        session.add(Stack(**again))  # a second stack of the same block
+    with pytest.raises(IntegrityError), empty_store.write() as session:
+        session.execute(text("DELETE FROM stacks"))  # what refers to them is watched again
 
 
 def test_several_that_migrate_at_once_wait_for_each_other(database_url: str) -> None:

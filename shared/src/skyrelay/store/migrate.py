@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
-from skyrelay.errors import TransientError
+from skyrelay.errors import PermanentError, TransientError
 from skyrelay.store.engine import Store
 
 _ONE_AT_A_TIME = threading.Lock()  # Alembic keeps the migration under way in globals of the process
 
 
-def migrate(store: Store) -> None:
+def migrate(store: Store, *, to: str = "head") -> None:
     """Apply the migrations that are missing; a database that has them all is left alone.
+
+    Parameters
+    ----------
+    to
+        The schema to stop at.
 
     Raises
     ------
@@ -27,12 +35,40 @@ def migrate(store: Store) -> None:
     config = _config()
     try:
         # With the write lock from the start: of two that migrate at once, one waits and finds nothing to do.
-        with _ONE_AT_A_TIME, store.writing_engine.connect() as connection:
+        with (
+            _ONE_AT_A_TIME,
+            store.writing_engine.connect() as connection,
+            _tables_may_be_made_anew(connection),
+        ):
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            command.upgrade(config, to)
+            _check_references(connection)
             connection.commit()
     except OperationalError as error:
         raise TransientError(f"the database does not answer: {error.orig}") from error
+
+
+@contextmanager
+def _tables_may_be_made_anew(connection: Connection) -> Iterator[None]:
+    """Let SQLite drop a table that others refer to: to alter a constraint it is made anew, under its name."""
+    raw = connection.connection.dbapi_connection
+    if connection.dialect.name != "sqlite" or raw is None:
+        yield
+        return
+    raw.cursor().execute("PRAGMA foreign_keys = OFF")  # heeded outside of a transaction only
+    try:
+        yield
+    finally:
+        connection.rollback()  # of what was not committed: an error is on its way then
+        raw.cursor().execute("PRAGMA foreign_keys = ON")
+
+
+def _check_references(connection: Connection) -> None:
+    """Refuse to commit a schema in which a row refers to one that is not there."""
+    if connection.dialect.name == "sqlite":
+        lost = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+        if lost:
+            raise PermanentError(f"the database has {len(lost)} rows that refer to nothing: restore a backup")
 
 
 def check_migrated(store: Store) -> None:

@@ -170,6 +170,7 @@ def upgrade() -> None:
             ["telescope_id"], ["telescopes.id"], name=op.f("fk_stacks_telescope_id_telescopes")
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_stacks")),
+        sa.UniqueConstraint("block_id", name=op.f("uq_stacks_block_id")),
         sa.UniqueConstraint(
             "telescope_id",
             "folder",

@@ -18,6 +18,8 @@ def upgrade() -> None:
     op.add_column("telescopes", sa.Column("served_at", sa.DateTime(), nullable=True))
     op.add_column("stacks", sa.Column("found_at", sa.DateTime(), nullable=True))
     op.add_column("stacks", sa.Column("is_offered", sa.Boolean(), nullable=False, server_default=sa.false()))
+    with op.batch_alter_table("stacks") as table:
+        table.drop_constraint("uq_stacks_block_id", type_="unique")  # a block may be stacked again
     op.create_index("ix_stacks_block_id", "stacks", ["block_id"])
     op.create_index("ix_blocks_telescope_id_state", "blocks", ["telescope_id", "state"])
     op.create_index(
