@@ -476,7 +476,7 @@ def test_an_image_follows_its_measurement(program: NodeProgram) -> None:
     cc = program.started(cloud={"upload_images": True, "heartbeat_interval": 3600})
     eventually(lambda: program.accepted("heartbeat"))
     assert cc.submit_measurement(measurement(), fits_path=str(image)) is True
-    eventually(lambda: program.cloud.images)
+    eventually(lambda: program.accepted("images"))
     (stored,) = program.cloud.images
     assert program.cloud.stored_bytes(stored) == image.read_bytes()
     order = [entry.endpoint for entry in program.cloud.requests()]
