@@ -227,7 +227,7 @@ def test_it_is_said_which_telescopes_there_are(
     configure(garden=telescope, roof=make_telescope(serial=OTHER_SERIAL))
     with pytest.raises(ConfigurationError, match=r"several telescopes are configured \(garden, roof\)"):
         server.upload_all_stacks()
-    with pytest.raises(SkyrelayError, match="cellar.invalid is no address that this network"):
+    with pytest.raises(SkyrelayError, match=r"cellar\.invalid is no address that this network"):
         server.upload_all_stacks(ips="cellar.invalid")
 
 

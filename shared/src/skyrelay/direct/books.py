@@ -6,9 +6,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
-from sqlalchemy import Select, inspect, make_url, select
+from sqlalchemy import Select, inspect, select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
@@ -17,7 +16,7 @@ from skyrelay.errors import TransientError
 from skyrelay.seestar.deadline import Deadline
 from skyrelay.service import utc_now
 from skyrelay.settings import Settings
-from skyrelay.store.engine import Store
+from skyrelay.store.engine import Store, may_be_there
 from skyrelay.store.holding import HeldLease, held
 from skyrelay.store.migrate import check_migrated, migrate
 from skyrelay.store.tables import Block, ScriptedStack, Stack, Telescope
@@ -81,7 +80,7 @@ def look_into_books(settings: Settings, name: str, serial: Callable[[], str]) ->
     TransientError
         If the database does not answer, or has another release's schema.
     """
-    if not _is_there(settings.database):
+    if not may_be_there(settings.database):
         return None
     with _opening(settings, name) as store:
         check_migrated(store)
@@ -97,7 +96,7 @@ def where_found(settings: Settings, name: str) -> str | None:
     TransientError
         If the database does not answer, or has another release's schema.
     """
-    if not _is_there(settings.database):
+    if not may_be_there(settings.database):
         return None
     with _opening(settings, name) as store:
         check_migrated(store)
@@ -291,12 +290,6 @@ def _row_of(telescope_id: int, key: BlockKey) -> Select[ScriptedStack]:
         ScriptedStack.start_at == key.start,
         ScriptedStack.minutes == key.minutes,
     )
-
-
-def _is_there(database: str) -> bool:
-    """Tell whether there may be a database; a look must not make one."""
-    url = make_url(database)
-    return url.get_backend_name() != "sqlite" or Path(url.database or "").is_file()
 
 
 def _is_empty(store: Store) -> bool:
