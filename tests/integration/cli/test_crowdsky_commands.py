@@ -43,7 +43,7 @@ def write_config(folder: Path, server: SimulatedCrowdSky, **more: object) -> Pat
     return path
 
 
-def skyrelay(config: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def skyrelay(config: Path, *arguments: str | Path, given: str = "") -> subprocess.CompletedProcess[str]:
     names = ("SKYRELAY_", "CROWDSKY_")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(names)}
     done = subprocess.run(
@@ -51,7 +51,7 @@ def skyrelay(config: Path, *arguments: str | Path) -> subprocess.CompletedProces
         capture_output=True,
         text=True,
         env=environment | {"COLUMNS": "400"},
-        stdin=subprocess.DEVNULL,
+        input=given,
         timeout=120,
         check=False,
     )
@@ -301,3 +301,33 @@ def test_an_empty_folder_is_nothing_that_was_sent(config: Path, tmp_path: Path) 
     (tmp_path / "empty").mkdir()
 
     assert skyrelay(config, "raw-upload", tmp_path / "empty").returncode == 1
+
+
+# The login
+
+
+def test_a_login_that_is_kept_as_secrets_is_the_one_that_counts(
+    server: SimulatedCrowdSky, tmp_path: Path, stacks: Path
+) -> None:
+    config = write_config(tmp_path, server, crowdsky={"base_url": server.base_url, "confirm_s": 0.1})
+    frames = tmp_path / "M 94_sub"
+    frames.mkdir()
+    write_fits(frames / "Light_0.fit", TOTALEXP=None, DATE_OBS="2025-03-28T03:20:00")
+    without = skyrelay(config, "download", KEY, "--dest", tmp_path / "down")
+    assert not (tmp_path / "data").exists()
+
+    prepared = [
+        skyrelay(config, "migrate"),
+        skyrelay(config, "secrets", "set", "crowdsky.username", given="alice\n"),
+        skyrelay(config, "secrets", "set", "crowdsky.password", given=f"{PASSWORD}\n"),
+    ]
+    done = [
+        skyrelay(config, "upload", "--local-dir", stacks),
+        skyrelay(config, "download", KEY, "--dest", tmp_path / "down"),
+        skyrelay(config, "raw-upload", frames),
+    ]
+
+    assert without.returncode == 1
+    assert "user name and password are not set" in without.stdout
+    assert [each.returncode for each in prepared + done] == [0] * 6, [each.stderr for each in done]
+    assert len(server.uploads) == 2

@@ -13,6 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from skyrelay.crowdsky import server
 from skyrelay.crowdsky.errors import (
@@ -28,6 +29,9 @@ from skyrelay.crowdsky.errors import (
 )
 from skyrelay.crowdsky.session import CrowdSkySession, current_session, new_session
 from skyrelay.errors import ConfigurationError, SkyrelayError
+from skyrelay.service import utc_now
+from skyrelay.store.engine import Store
+from skyrelay.store.secrets import SecretStore
 from skyrelay_simulators.crowdsky import Fault, SimulatedCrowdSky
 from support.fits_files import write_fits
 
@@ -318,7 +322,26 @@ def test_the_environment_logs_in_and_set_credentials_goes_before_it(
             server.list_stacks()
 
 
-def test_the_configuration_logs_in_last(
+def test_what_a_person_entered_logs_in_last_of_all(
+    server_: SimulatedCrowdSky, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SKYRELAY_DATABASE_URL", f"sqlite:///{tmp_path / 'skyrelay.db'}")
+    secrets = SecretStore(store, tmp_path / "data" / "secret.key")
+    secrets.put("crowdsky.username", SecretStr("alice"), now=utc_now(), actor="person")
+    secrets.put("crowdsky.password", SecretStr(PASSWORD), now=utc_now(), actor="person")
+    with new_session() as session:
+        session.set_base_url(server_.base_url)
+        assert server.list_stacks() == []
+        assert len(server.raw_start_session()) > 0
+        monkeypatch.setenv("CROWDSKY_USERNAME", "alice")
+        monkeypatch.setenv("CROWDSKY_PASSWORD", "wrong")
+        with pytest.raises(CredentialsRefused):
+            server.list_stacks()
+        server.set_credentials("alice", PASSWORD)
+        assert server.list_stacks() == []
+
+
+def test_the_configuration_logs_in(
     server_: SimulatedCrowdSky, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = tmp_path / "config.yaml"

@@ -40,29 +40,22 @@ _INDEXES = {
 }
 
 
-_A_NIGHT = (
-    (
-        "INSERT INTO telescopes (id, name, rpc_port, http_port, smb_port, smb_share, timezone, state, state_reason,"
-        " lease_fence, created_at) VALUES (1, 'garden', 4700, 80, 445, 'auto', 'auto', 'ready', '', 0, CURRENT_TIMESTAMP)"
-    ),
-    (
-        "INSERT INTO blocks (id, telescope_id, target, folder, exposure, exposure_s, filter, start_at, minutes,"
-        " utc_offset_min, night, frame_count, state, reason, requested, attempts, needs_you, created_at, updated_at)"
-        " VALUES (1, 1, 'M 94', 'M 94_sub', '10.0s', 10, 'LP', CURRENT_TIMESTAMP, 15, 0, '2025-03-26', 5, 'stacked', '',"
-        " false, 1, false, CURRENT_TIMESTAMP, CURRENT_TIMESTAMP)"
-    ),
-    (
-        "INSERT INTO stacks (id, block_id, telescope_id, folder, original_name, crowdsky_name, chunk_key,"
-        " frames_input, frames_aligned, exposure_total_s, first_start_at, last_end_at, fetch_attempts, created_at)"
-        " VALUES (1, 1, 1, 'M 94', 'DSO_Stacked_5', 'CrowdSky_5', '20250327.05', 5, 5, 50,"
-        " CURRENT_TIMESTAMP, CURRENT_TIMESTAMP, 0, CURRENT_TIMESTAMP)"
-    ),
-    (
-        "INSERT INTO deliveries (id, stack_id, destination, state, reason, attempts, needs_you, ask_first,"
-        " created_at, updated_at)"
-        " VALUES (1, 1, 'crowdsky', 'accepted', '', 1, false, false, CURRENT_TIMESTAMP, CURRENT_TIMESTAMP)"
-    ),
-)
+_A_NIGHT = """
+INSERT INTO telescopes (id, name, rpc_port, http_port, smb_port, smb_share, timezone, state, state_reason,
+    lease_fence, created_at)
+VALUES (1, 'garden', 4700, 80, 445, 'auto', 'auto', 'ready', '', 0, CURRENT_TIMESTAMP);
+INSERT INTO blocks (id, telescope_id, target, folder, exposure, exposure_s, filter, start_at, minutes,
+    utc_offset_min, night, frame_count, state, reason, requested, attempts, needs_you, created_at, updated_at)
+VALUES (1, 1, 'M 94', 'M 94_sub', '10.0s', 10, 'LP', CURRENT_TIMESTAMP, 15, 0, '2025-03-26', 5, 'stacked', '',
+    false, 1, false, CURRENT_TIMESTAMP, CURRENT_TIMESTAMP);
+INSERT INTO stacks (id, block_id, telescope_id, folder, original_name, crowdsky_name, chunk_key, frames_input,
+    frames_aligned, exposure_total_s, first_start_at, last_end_at, fetch_attempts, created_at)
+VALUES (1, 1, 1, 'M 94', 'DSO_Stacked_5', 'CrowdSky_5', '20250327.05', 5,
+    5, 50, CURRENT_TIMESTAMP, CURRENT_TIMESTAMP, 0, CURRENT_TIMESTAMP);
+INSERT INTO deliveries (id, stack_id, destination, state, reason, attempts, needs_you, ask_first,
+    created_at, updated_at)
+VALUES (1, 1, 'crowdsky', 'accepted', '', 1, false, false, CURRENT_TIMESTAMP, CURRENT_TIMESTAMP)
+"""
 
 
 @pytest.fixture
@@ -107,7 +100,7 @@ def test_migrating_again_changes_nothing(store: Store) -> None:
 def test_a_database_of_the_first_schema_keeps_what_it_holds(empty_store: Store) -> None:
     migrate(empty_store, to="0001")
     with empty_store.write() as session:
-        for statement in _A_NIGHT:
+        for statement in _A_NIGHT.split(";"):
             session.execute(text(statement))
     migrate(empty_store)
     check_migrated(empty_store)

@@ -12,9 +12,9 @@ from cryptography.fernet import Fernet
 from pydantic import SecretStr
 from sqlalchemy import select
 
-from skyrelay.errors import ConfigurationError
+from skyrelay.errors import ConfigurationError, TransientError
 from skyrelay.settings import Settings
-from skyrelay.store.accounts import with_entered_secrets
+from skyrelay.store.accounts import settings_in_force, with_entered_secrets
 from skyrelay.store.engine import Store
 from skyrelay.store.opening import open_store
 from skyrelay.store.secrets import SecretName, SecretStore
@@ -199,6 +199,39 @@ def test_the_parts_of_two_accounts_are_never_mixed() -> None:
     settings = Settings.model_validate({"crowdsky": {"username": "bob"}})
     found = with_entered_secrets(settings, entered(crowdsky__username="alice", crowdsky__password="hers"))
     assert (found.crowdsky.username, found.crowdsky.password.get_secret_value()) == ("bob", "")
+
+
+def unset(folder: Path, name: str = "skyrelay.db", **crowdsky: str) -> Settings:
+    values = {"data_dir": folder, "database_url": f"sqlite:///{folder / name}", "crowdsky": crowdsky}
+    return Settings.model_validate(values)
+
+
+def test_what_was_entered_is_in_force_by_the_configured_database(store: Store, tmp_path: Path) -> None:
+    url = store.engine.url.render_as_string(hide_password=False)
+    settings = Settings.model_validate({"data_dir": tmp_path, "database_url": url})
+    secrets = SecretStore(store, settings.key_path)
+    assert settings_in_force(settings) == settings
+    put(secrets, "alice", "crowdsky.username")
+    put(secrets)
+    for found in (settings_in_force(settings), settings_in_force(settings, store, of=["crowdsky"])):
+        assert (found.crowdsky.username, found.crowdsky.password.get_secret_value()) == ("alice", PASSWORD)
+
+
+def test_a_database_that_is_not_there_or_empty_changes_nothing_and_is_not_made(tmp_path: Path) -> None:
+    away = unset(tmp_path / "away")
+    assert settings_in_force(away) == away
+    assert not (tmp_path / "away").exists()
+    (tmp_path / "empty.db").touch()
+    empty = unset(tmp_path, "empty.db")
+    assert settings_in_force(empty) == empty
+
+
+def test_a_database_that_cannot_be_read_matters_only_where_a_login_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "broken.db").write_bytes(b"no database" * 1000)
+    whole = unset(tmp_path, "broken.db", username="alice", password="hers")
+    assert settings_in_force(whole, of=["crowdsky"]) == whole
+    with pytest.raises(TransientError, match="the database that may hold them cannot be read"):
+        settings_in_force(unset(tmp_path, "broken.db"), of=["crowdsky"])
 
 
 def test_the_key_lies_with_the_data_unless_it_is_put_elsewhere(tmp_path: Path) -> None:

@@ -20,9 +20,8 @@ from skyrelay.outbox.leases import RENEW_EVERY
 from skyrelay.queue.tasks import Message, TaskName
 from skyrelay.service import utc_now
 from skyrelay.settings import CrowdSkySettings, Settings
-from skyrelay.store.accounts import with_entered_secrets
+from skyrelay.store.accounts import settings_in_force
 from skyrelay.store.engine import Store
-from skyrelay.store.secrets import SecretStore
 from skyrelay.store.tables.destinations import CLOUD, CROWDSKY
 from skyrelay_uploader.archive import Archive, free_bytes_at
 from skyrelay_uploader.bandwidth import Bandwidth
@@ -109,14 +108,9 @@ class Workshop:
         spans, zone = self.settings.crowdsky.quiet_hours, self.settings.site_zone
         return quiet_until(spans, self.clock(), zone) if spans else None
 
-    def in_force(self) -> Settings:
-        """Give the settings with the credentials that count now, those that a person entered among them."""
-        entered = SecretStore(self.store, self.settings.key_path).read()
-        return with_entered_secrets(self.settings, entered)
-
     def crowdsky_account(self) -> Account:
         """Give the account at CrowdSky as it is configured now."""
-        return account_of(self.in_force().crowdsky)
+        return account_of(settings_in_force(self.settings, self.store, of=["crowdsky"]).crowdsky)
 
     def crowdsky(self, account: Account) -> CrowdSkyClient:
         """Give a client of an account.
@@ -136,7 +130,7 @@ class Workshop:
         skyrelay.errors.PermanentError
             If they cannot be used, or cannot be read.
         """
-        cloud = self.in_force().cloud
+        cloud = settings_in_force(self.settings, self.store, of=["cloud"]).cloud
         kept = CredentialStore(self.settings.data_dir / STATE_FILE)
         is_configured = cloud.node_id and cloud.api_key.get_secret_value()
         found = None if is_configured else kept.load(cloud.url)

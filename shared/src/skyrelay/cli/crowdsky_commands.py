@@ -34,6 +34,7 @@ from skyrelay.crowdsky.stack_sources import ALL
 from skyrelay.crowdsky.upload_runs import Reports, bulk_upload, ledger_of, open_sources, run_uploads
 from skyrelay.errors import SkyrelayError
 from skyrelay.settings import Settings, load_settings
+from skyrelay.store.accounts import settings_in_force
 
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="The YAML file; else $SKYRELAY_CONFIG.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="For machines.")]
@@ -77,7 +78,7 @@ def upload(
     as_json: JsonOption = False,
 ) -> None:
     """Upload all CrowdSky stacks, each once; exit code 0 only when the server has taken all of them."""
-    settings = load_settings(config)
+    settings = _settings(config)
     with ExitStack() as opened:
         bars = opened.enter_context(TransferBars())
         reports = run_uploads(
@@ -109,7 +110,7 @@ def download(
     as_json: JsonOption = False,
 ) -> None:
     """Download stacks by chunk key; exit code 0 only when all of them are here."""
-    client = client_of(load_settings(config).crowdsky)
+    client = client_of(_settings(config).crowdsky)
     downloads = []
     with TransferBars() as bars:
         for key in chunk_keys:
@@ -142,7 +143,7 @@ def raw_upload(
 
     Exit code 0 only when the server has taken all of them.
     """
-    settings = load_settings(config)
+    settings = _settings(config)
     frames, unreadable = find_raw_frames(paths)
     groups, doubles = group_raw_frames(frames)
     left_out = [*unreadable, *doubles]
@@ -161,6 +162,10 @@ def raw_upload(
         _show(raw_table(entries, dry_run=dry_run), *left_out_table([*left_out, *_refused(entries)]))
     done = all(entry.done and (dry_run or entry.outcome is not Outcome.TO_SEND) for entry in entries)
     raise typer.Exit(0 if entries and done and all(each.is_copy for each in left_out) else 1)
+
+
+def _settings(config: Path | None) -> Settings:
+    return settings_in_force(load_settings(config), of=["crowdsky"])
 
 
 def _raw_sender(settings: Settings, bars: TransferBars, *, overwrite: bool) -> RawUpload:

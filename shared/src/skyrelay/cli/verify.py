@@ -14,13 +14,12 @@ from rich.console import Console
 from rich.table import Table
 
 from skyrelay.archive_paths import locate
-from skyrelay.crowdsky.client import CrowdSkyClient
+from skyrelay.crowdsky.session import client_of
 from skyrelay.service import utc_now
 from skyrelay.settings import Settings, load_settings
-from skyrelay.store.accounts import with_entered_secrets
+from skyrelay.store.accounts import settings_in_force
 from skyrelay.store.engine import Store
 from skyrelay.store.migrate import check_migrated
-from skyrelay.store.secrets import SecretStore
 from skyrelay.verifying import Finding, Proof, Verdict
 from skyrelay.verifying import verify as verify_deliveries
 
@@ -56,8 +55,7 @@ def _verify(settings: Settings, share: float, console: Console) -> Proof:
     store = Store(settings.database)
     try:
         check_migrated(store)
-        entered = SecretStore(store, settings.key_path).read()
-        crowdsky = with_entered_secrets(settings, entered).crowdsky
+        crowdsky = settings_in_force(settings, store, of=["crowdsky"]).crowdsky
         with console.status("Comparing …") as status:
 
             def say(finding: Finding) -> None:
@@ -65,7 +63,7 @@ def _verify(settings: Settings, share: float, console: Console) -> Proof:
 
             return verify_deliveries(
                 store,
-                CrowdSkyClient(crowdsky.base_url, crowdsky.username, crowdsky.password),
+                client_of(crowdsky),
                 partial(locate, settings.archive_path),
                 share=share,
                 without_place=crowdsky.scrubs_location,

@@ -1,7 +1,7 @@
 """CrowdSky's web API as functions, for scripts: list, upload and download stacks, send raw frames.
 
 The login comes from `set_credentials`, else from ``CROWDSKY_USERNAME`` and ``CROWDSKY_PASSWORD``, else from
-the configuration; the address from `set_base_url`, else from the configuration. Every error of the server
+the configuration, else from what ``skyrelay secrets`` keeps; the address from `set_base_url`, else from the configuration. Every error of the server
 is a `RuntimeError` with a type that says what to do (`skyrelay.crowdsky.errors`), and no error, log line or
 ``repr`` holds the password.
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from threading import Lock
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy import func, make_url, select
+from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from skyrelay.crowdsky.matching import TOLERANCE, StackIdentity
 from skyrelay.domain.states import DeliveryState
 from skyrelay.errors import TransientError
-from skyrelay.store.engine import Store
+from skyrelay.store.engine import Store, may_be_there
 from skyrelay.store.tables import Block, Delivery, Stack, Telescope
 from skyrelay.store.tables.destinations import CROWDSKY
 
@@ -61,7 +60,7 @@ class ServiceBooks:
             If the database cannot be read: then it is not known what the services send.
         """
         start, total_s = identity.first_start_at, identity.total_exptime_s
-        if start is None or total_s is None or not self._exists():
+        if start is None or total_s is None or not may_be_there(self._url):
             return None
         serial = identity.telescope_serial.rpartition("_")[2]
         query = (
@@ -77,10 +76,6 @@ class ServiceBooks:
         with self._session() as session:
             state = session.scalar(query.limit(1))
         return None if state is None else DeliveryState(state)
-
-    def _exists(self) -> bool:
-        url = make_url(self._url)
-        return url.get_backend_name() != "sqlite" or Path(url.database or "").exists()
 
     @contextmanager
     def _session(self) -> Iterator[Session]:

@@ -16,11 +16,7 @@ from pydantic import SecretStr
 
 from skyrelay.crowdsky.client import CrowdSkyClient
 from skyrelay.settings import CrowdSkySettings, Settings, load_settings
-
-_NO_LOGIN = (
-    "CrowdSky's user name and password are not set: call set_credentials(), set CROWDSKY_USERNAME and "
-    "CROWDSKY_PASSWORD, or write crowdsky.username into the configuration"
-)
+from skyrelay.store.accounts import settings_in_force
 
 
 class CrowdSkySession:
@@ -52,13 +48,18 @@ class CrowdSkySession:
     def settings(self) -> Settings:
         """Read the configuration, with this session's login and address in it.
 
+        Where neither has a login, the one that `skyrelay secrets` keeps counts, if there is one.
+
         Raises
         ------
         ConfigurationError
-            If the configuration is wrong.
+            If the configuration is wrong, or the key of the kept secrets is.
+        TransientError
+            If there is no login, and the database that may hold one cannot be read.
         """
-        settings = load_settings()
-        return settings.model_copy(update={"crowdsky": self._changed(settings.crowdsky)})
+        configured = load_settings()
+        settings = configured.model_copy(update={"crowdsky": self._changed(configured.crowdsky)})
+        return settings if self._login else settings_in_force(settings, of=["crowdsky"])
 
     def client(self) -> CrowdSkyClient:
         """Give the client; without a login each of its calls raises `CredentialsRefused` unsent."""

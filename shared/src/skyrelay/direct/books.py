@@ -6,9 +6,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
-from sqlalchemy import Select, inspect, make_url, or_, select
+from sqlalchemy import Select, inspect, or_, select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
@@ -19,7 +18,7 @@ from skyrelay.errors import TransientError
 from skyrelay.seestar.deadline import Deadline
 from skyrelay.service import utc_now
 from skyrelay.settings import Settings
-from skyrelay.store.engine import Store
+from skyrelay.store.engine import Store, may_be_there
 from skyrelay.store.holding import HeldLease, held
 from skyrelay.store.migrate import check_migrated, migrate
 from skyrelay.store.tables import Block, Frame, ScriptedStack, Stack, Telescope
@@ -83,7 +82,7 @@ def look_into_books(settings: Settings, name: str, serial: Callable[[], str]) ->
     TransientError
         If the database does not answer, or has another release's schema.
     """
-    if not _is_there(settings.database):
+    if not may_be_there(settings.database):
         return None
     with _opening(settings, name) as store:
         check_migrated(store)
@@ -102,7 +101,7 @@ def where_found(settings: Settings, name: str) -> str | None:
     TransientError
         If the database does not answer, or has another release's schema.
     """
-    if not _is_there(settings.database):
+    if not may_be_there(settings.database):
         return None
     with _opening(settings, name) as store:
         check_migrated(store)
@@ -350,12 +349,6 @@ def _block_of(telescope_id: int, key: BlockKey) -> Select[Block]:
         Block.start_at == key.start,
         Block.minutes == key.minutes,
     )
-
-
-def _is_there(database: str) -> bool:
-    """Tell whether there may be a database; a look must not make one."""
-    url = make_url(database)
-    return url.get_backend_name() != "sqlite" or Path(url.database or "").is_file()
 
 
 def _is_empty(store: Store) -> bool:

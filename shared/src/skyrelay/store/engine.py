@@ -67,6 +67,12 @@ class Store:
         self.engine.dispose(close=False)
 
 
+def may_be_there(url: str) -> bool:
+    """Tell whether there may be a database at an SQLAlchemy URL: opening one of SQLite would make it."""
+    parsed = _parse_url(url)
+    return parsed.get_backend_name() != "sqlite" or Path(parsed.database or "").is_file()
+
+
 def _build_engine(text: str, mountinfo: Path) -> Engine:
     url = _parse_url(text)
     backend = url.get_backend_name()
