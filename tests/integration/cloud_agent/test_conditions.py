@@ -162,12 +162,13 @@ def home(store: Store, **columns: Any) -> Settings:
 
 
 def test_the_telescopes_row_says_what_it_does(store: Store) -> None:
-    assert home_conditions(home(store, charging=True), store, NOW) == {
+    assert home_conditions(home(store, charging=True, temperature_c=12.5), store, NOW) == {
         "telescope_state": "ready",
         "telescope_battery": 80,
         "telescope_charging": True,
         "telescope_free": 41_000,
-        "units": {"telescope_battery": "%", "telescope_free": "MB"},
+        "telescope_temperature": 12.5,
+        "units": {"telescope_battery": "%", "telescope_free": "MB", "telescope_temperature": "°C"},
     }
 
 

@@ -42,6 +42,7 @@ def test_a_first_look_says_who_it_is_and_what_it_does(home: Home, make_telescope
     row = home.own(make_telescope(firmware_ver_int=2846, battery_percent=64, charging=True)).look()
     assert (row.serial, row.model, row.firmware_int) == (SERIAL, "Seestar S50", 2846)
     assert (row.state, row.battery_percent, row.charging) == (TelescopeState.READY, 64, True)
+    assert row.temperature_c == 41.5
     assert row.last_seen_at is not None
     assert row.next_look_at is not None
     assert row.next_look_at > utc_now()

@@ -57,8 +57,9 @@ def of_telescope(row: Telescope | None, now: datetime) -> tuple[dict[str, Any], 
         "telescope_battery": row.battery_percent,
         "telescope_charging": row.charging,
         "telescope_free": row.free_mb,
+        "telescope_temperature": row.temperature_c,
     }
-    units = {"telescope_battery": "%", "telescope_free": "MB"}
+    units = {"telescope_battery": "%", "telescope_free": "MB", "telescope_temperature": "°C"}
     known = {name: value for name, value in values.items() if value is not None}
     return known, {name: unit for name, unit in units.items() if name in known}
 

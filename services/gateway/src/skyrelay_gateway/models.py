@@ -50,6 +50,7 @@ class TelescopeView(View):
     last_seen_at: AwareDatetime | None
     battery_percent: int | None
     free_mb: int | None
+    temperature_c: float | None
     inventory_finished_at: AwareDatetime | None
     inventory_error: str | None
 

@@ -33,6 +33,7 @@ def telescope_view(row: Telescope) -> TelescopeView:
         last_seen_at=row.last_seen_at,
         battery_percent=row.battery_percent,
         free_mb=row.free_mb,
+        temperature_c=row.temperature_c,
         inventory_finished_at=row.inventory_finished_at,
         inventory_error=row.inventory_error,
     )

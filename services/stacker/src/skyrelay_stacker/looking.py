@@ -94,6 +94,7 @@ def record_status(row: Telescope, status: TelescopeStatus, now: datetime) -> Non
     if status.state in _SPOKEN_TO:
         row.last_seen_at = now
         row.battery_percent, row.charging = status.battery_percent, status.charging
+        row.temperature_c = status.temperature_c
         row.free_mb = status.free_mb
     if status.state in _IDLE:
         row.idle_since = row.idle_since or now

@@ -51,6 +51,7 @@ class Telescope(Base):
     clock_wrong_since: Mapped[datetime | None]  # when a check first found it wrong; null while it is right
     battery_percent: Mapped[int | None]
     charging: Mapped[bool | None]
+    temperature_c: Mapped[float | None]
     free_mb: Mapped[int | None]
 
     inventory_started_at: Mapped[datetime | None]  # of the last inventory that was completed

@@ -1,4 +1,4 @@
-"""Plans and interrupts of the node cloud."""
+"""Plans and interrupts of the node cloud; a telescope's temperature, for the heartbeats."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
+    op.add_column("telescopes", sa.Column("temperature_c", sa.Double(), nullable=True))
     op.create_table(
         "cloud_plans",
         sa.Column("id", sa.Integer(), nullable=False),
