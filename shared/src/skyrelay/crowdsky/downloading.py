@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -196,7 +197,10 @@ def stack_name(headers: Mapping[str, str], otherwise: str) -> str:
         Its name when the server gives none.
     """
     wish = re.split(r"[/\\]", _disposition_name(headers.get("Content-Disposition", "")))[-1]
-    name = safe_component(" ".join(wish.split()) or otherwise)  # spaces of all kinds become plain ones
+    wish = "".join(
+        " " if unicodedata.category(each) == "Zs" else each for each in wish
+    )  # spaces of all kinds
+    name = safe_component(wish.strip() or otherwise)
     return name if PurePosixPath(name).suffix.casefold() in _FITS_SUFFIXES else f"{name}.fits"
 
 
