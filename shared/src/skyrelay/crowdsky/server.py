@@ -1,9 +1,9 @@
 """CrowdSky's web API as functions, for scripts: list, upload and download stacks, send raw frames.
 
 The login comes from `set_credentials`, else from ``CROWDSKY_USERNAME`` and ``CROWDSKY_PASSWORD``, else from
-the configuration, else from what ``skyrelay secrets`` keeps; the address from `set_base_url`, else from the configuration. Every error of the server
-is a `RuntimeError` with a type that says what to do (`skyrelay.crowdsky.errors`), and no error, log line or
-``repr`` holds the password.
+the configuration, else from what ``skyrelay secrets`` keeps; the address from `set_base_url`, else from the
+configuration. Every error of the server is a `RuntimeError` with a type that says what to do
+(`skyrelay.crowdsky.errors`), and no error, log line or ``repr`` holds the password.
 
 With ``scrub_location`` the cards that tell where the telescope stands (SITELONG, SITELAT and others) are
 blanked before a byte leaves, and the server is asked to leave them out too. These functions do so when they
