@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from skyrelay.crowdsky.bulk_upload import Outcome
-from skyrelay.crowdsky.client import CrowdSkyClient
+from skyrelay.crowdsky.client import MAX_ANSWER_BYTES, CrowdSkyClient
 from skyrelay.crowdsky.patience import Patience
 from skyrelay.crowdsky.raw_frames import RawGroup, find_raw_frames, group_raw_frames
 from skyrelay.crowdsky.raw_upload import RawEntry, RawUpload
@@ -95,9 +95,13 @@ def test_a_busy_server_gets_the_frame_later(server: SimulatedCrowdSky, send: Sen
     assert len(server.requests("raw_start")) == 1
 
 
-PROXYS_ANSWERS = {"502": Fault(mode="status", status=502, times=1), "html": Fault(mode="html-200", times=1)}
+PROXYS_ANSWERS = {
+    "502": Fault(mode="status", status=502, times=1),
+    "html": Fault(mode="html-200", times=1),
+    "endless": Fault(mode="status", status=200, body="x" * (MAX_ANSWER_BYTES + 1), times=1),
+}
 BEFORE_THE_END = [
-    *((endpoint, fault) for endpoint in ("raw_start", "raw_file") for fault in PROXYS_ANSWERS.values()),
+    *((begin, PROXYS_ANSWERS[name]) for begin in ("raw_start", "raw_file") for name in ("502", "html")),
     *((end, Fault(mode="status", status=401)) for end in ("raw_start", "raw_file", "raw_finalize")),
     ("raw_finalize", Fault(mode="error-200")),
 ]
