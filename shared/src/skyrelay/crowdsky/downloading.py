@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-import unicodedata
 import shutil
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from email.message import Message
