@@ -52,7 +52,7 @@ def why_unhealthy(name: str, settings: Settings) -> str | None:
 
 def _ask_gateway(settings: Settings) -> str | None:
     try:
-        ask_gateway(settings.gateway, "/healthz")
+        ask_gateway(settings, "/healthz")
     except SkyrelayError as error:
         return str(error)
     return None

@@ -7,6 +7,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from skyrelay_gateway.forwarded import route_path
+
 MAX_BODY_BYTES = 64 * 1024  # no call takes more than a few names
 SECURITY_HEADERS = {
     # Everything is served by the gateway itself: no inline script or style, no other host, no frame.
@@ -16,7 +18,8 @@ SECURITY_HEADERS = {
     ),
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    # With "no-referrer" browsers would not say of our own forms either where they come from (Origin: null).
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
@@ -44,7 +47,7 @@ class SecurityHeaders:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers.update(SECURITY_HEADERS)
-                if scope["path"].startswith("/flower"):
+                if route_path(scope).startswith("/flower"):
                     headers["Content-Security-Policy"] = _FLOWER_POLICY
                 if "etag" not in headers:
                     headers.setdefault("Cache-Control", "no-store")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import uvicorn
 from fastapi import FastAPI
 
@@ -12,6 +14,7 @@ from skyrelay.service import stop_on_signals
 from skyrelay.settings import Settings
 from skyrelay.store.engine import Store
 from skyrelay_gateway.app import create_app
+from skyrelay_gateway.opening import open_when_ready
 
 _LONGEST_GOODBYE_S = 2  # for answers under way when told to stop; the whole stop takes less than 3 s
 _LONGEST_REDIS_ANSWER_S = 2.0  # a page that waits for longer looks broken; "no answer" is an answer
@@ -27,7 +30,12 @@ def main(settings: Settings) -> int:
         get_logger(__name__).info(
             "the gateway listens", host=settings.gateway.host, port=settings.gateway.port
         )
+        closing = threading.Event()
+        opening = threading.Thread(target=open_when_ready, args=(app.state.gateway, closing), name="opening")
+        opening.start()
         server.run()
+        closing.set()
+        opening.join()
     store.close()
     return 0 if server.started or stop.is_set() else 1
 
@@ -41,6 +49,7 @@ def server_config(app: FastAPI, host: str, port: int) -> uvicorn.Config:
         log_config=None,  # ours is set up already
         access_log=False,  # a page that refreshes itself would drown the rest; control calls are logged
         server_header=False,
+        proxy_headers=False,  # ours are believed of the configured proxies alone
         ws="none",
         lifespan="off",
         timeout_graceful_shutdown=_LONGEST_GOODBYE_S,

@@ -11,9 +11,11 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from starlette.exceptions import HTTPException
 
+from skyrelay.access.tokens import Scope
 from skyrelay_gateway.context import GatewayDep
+from skyrelay_gateway.visits import requires
 
-router = APIRouter(prefix="/flower", include_in_schema=False)
+router = APIRouter(prefix="/flower", include_in_schema=False, dependencies=[requires(Scope.READ)])
 
 _LOOKS_THINGS_UP = frozenset({"tasks/datatable"})  # Flower asks for its table of tasks by POST
 _TIMEOUT_S = (2.0, 15.0)
