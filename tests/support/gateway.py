@@ -10,9 +10,12 @@ from typing import Any
 
 import requests
 import uvicorn
+from argon2 import PasswordHasher
 from sqlalchemy.exc import DBAPIError
 
 from skyrelay.access.marks import mark_of, new_token
+from skyrelay.access.owner import ensure_password
+from skyrelay.access.passwords import Hasher
 from skyrelay.access.tokens import PREFIX, Scope
 from skyrelay.queue.celery_app import build_celery
 from skyrelay.queue.connection import connect_redis
@@ -58,6 +61,11 @@ class GatewayClient:
         self._session.close()
 
 
+def quick_hasher() -> Hasher:
+    """Give a hasher that costs a test nothing: a guess at what it keeps would cost nothing either."""
+    return Hasher(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+
+
 def make_token(
     store: Store, scope: Scope = Scope.ADMIN, clock: Callable[[], datetime] = utc_now
 ) -> str | None:
@@ -84,7 +92,12 @@ def running_gateway(
     """Serve the gateway's application until the end of the ``with``, to a client that may do everything."""
     celery = build_celery(redis_url)
     with connect_redis(redis_url) as redis:
-        app = create_app(settings or Settings(setup="done"), store, redis, celery, clock=clock)
+        app = create_app(
+            settings or Settings(setup="done"), store, redis, celery, clock=clock, hasher=quick_hasher()
+        )
+        configured = app.state.gateway.settings.gateway.password.get_secret_value()
+        if configured:  # as the process does at its start
+            ensure_password(store, quick_hasher(), configured, now=clock(), actor="configuration")
         server = uvicorn.Server(server_config(app, "127.0.0.1", 0))
         thread = threading.Thread(target=server.run, name="gateway")
         thread.start()

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from redis import Redis
 from starlette.staticfiles import StaticFiles
 
+from skyrelay.access.passwords import Hasher
 from skyrelay.service import utc_now
 from skyrelay.settings import Settings
 from skyrelay.store.engine import Store
@@ -32,7 +33,7 @@ from skyrelay_gateway.routes import (
     page,
     reference,
 )
-from skyrelay_gateway.security import BodyLimit, SecurityHeaders
+from skyrelay_gateway.security import BodyLimit, HeaderLimit, SecurityHeaders
 
 _DESCRIPTION = (
     "Status and control of Skyrelay. Times are UTC unless their name ends in `_local`. Lists are read in "
@@ -49,6 +50,7 @@ def create_app(
     celery: Celery,
     *,
     clock: Callable[[], datetime] = utc_now,
+    hasher: Hasher | None = None,
 ) -> FastAPI:
     """Build the gateway's application.
 
@@ -64,6 +66,8 @@ def create_app(
         The application through which workers are nudged.
     clock
         Gives the aware UTC time.
+    hasher
+        Verifies passwords; one with argon2's defaults when not given.
     """
     app = FastAPI(
         title="Skyrelay",
@@ -76,11 +80,12 @@ def create_app(
         # The framework would send traces to wherever the environment says: nothing leaves this house.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
-    gateway = Gateway(settings, store, redis, celery, clock, clock())
+    gateway = Gateway(settings, store, redis, celery, clock, clock(), hasher or Hasher())
     app.state.gateway = gateway
     install_problem_handlers(app)
     app.add_middleware(Guard, gateway=gateway)
     app.add_middleware(BodyLimit)
+    app.add_middleware(HeaderLimit)
     app.add_middleware(OwnSite, hosts=(settings.gateway.host, *settings.gateway.hosts))
     app.add_middleware(SecurityHeaders)
     proxies, root_path = settings.gateway.trusted_proxies, settings.gateway.root_path

@@ -27,6 +27,12 @@ def route_path(scope: Scope) -> str:
     return path.removeprefix(scope.get("root_path", ""))
 
 
+def is_in(address: str, networks: Sequence[Network]) -> bool:
+    """Tell whether a text is an address in one of the networks."""
+    parsed = _parsed(address)
+    return parsed is not None and any(parsed in network for network in networks)
+
+
 class Forwarded:
     """Make a request what it was before the proxy, and its path one below ``gateway.root_path``.
 
@@ -84,8 +90,7 @@ class Forwarded:
         return chain[0] if chain else None
 
     def _is_trusted(self, address: str) -> bool:
-        parsed = _parsed(address)
-        return parsed is not None and any(parsed in network for network in self._trusted)
+        return is_in(address, self._trusted)
 
     def _put_below_root(self, scope: Scope) -> None:
         root = self._root_path

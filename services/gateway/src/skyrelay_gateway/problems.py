@@ -27,6 +27,7 @@ _WHAT_TO_DO = {
     400: "Send the request again as /docs describes it.",
     404: _SEE_DOCS,
     405: "Use one of the methods that the Allow header names; /docs lists them.",
+    408: "Send it again, faster.",
     413: "Send less: no call takes more than 64 KiB.",
     415: "Send the body as JSON, with the header `Content-Type: application/json`.",
 }

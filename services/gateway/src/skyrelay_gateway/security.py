@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from fastapi import Request
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from skyrelay_gateway.forwarded import route_path
 
 MAX_BODY_BYTES = 64 * 1024  # no call takes more than a few names
+MAX_BODY_S = 20.0  # for all of it to arrive; the connection itself is dropped a little later
+MAX_HEADERS = 100  # a browser sends about twenty
 SECURITY_HEADERS = {
     # Everything is served by the gateway itself: no inline script or style, no other host, no frame.
     "Content-Security-Policy": (
@@ -56,11 +61,35 @@ class SecurityHeaders:
         await self._app(scope, receive, send_with_headers)
 
 
-class BodyLimit:
-    """Refuse bodies of more than `MAX_BODY_BYTES`, whatever their Content-Length says."""
+class HeaderLimit:
+    """Refuse requests with more than `MAX_HEADERS`; the server bounds their bytes."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "http" and len(scope["headers"]) > MAX_HEADERS:
+            refusal = PlainTextResponse("There are too many headers.\n", 431)
+            await refusal(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+
+class BodyLimit:
+    """Refuse bodies of more than `MAX_BODY_BYTES`, whatever they announce, and those that drip in.
+
+    Parameters
+    ----------
+    app
+        What answers.
+    within_s
+        How long a whole body may take.
+    """
+
+    def __init__(self, app: ASGIApp, within_s: float = MAX_BODY_S) -> None:
+        self._app = app
+        self._within_s = within_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -69,13 +98,22 @@ class BodyLimit:
             return
         announced = Headers(scope=scope).get("content-length", "0")
         received = 0
+        deadline = asyncio.get_running_loop().time() + self._within_s
+        is_whole = False
 
         async def receive_bounded() -> Message:
-            nonlocal received
+            nonlocal received, is_whole
+            if is_whole:
+                return await receive()  # who waits for the caller's going may wait for long
             # Both are raised where a route reads the body, so that they become problems like any other.
             if not announced.isdecimal() or int(announced[:12]) > MAX_BODY_BYTES:
                 raise HTTPException(413)
-            message = await receive()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError as error:
+                raise HTTPException(408, "The body of the request took too long to arrive.") from error
+            is_whole = not message.get("more_body", False)
             received += len(message.get("body", b""))
             if received > MAX_BODY_BYTES:
                 raise HTTPException(413)

@@ -23,10 +23,15 @@ class Hasher:
     """Hashes and verifies, one at a time: each takes 64 MiB (RFC 9106's second choice).
 
     Verifying takes the same time whether there is something to compare with or not.
+
+    Parameters
+    ----------
+    argon2
+        How it hashes; argon2-cffi's defaults (argon2id, 64 MiB, three passes) when not given.
     """
 
-    def __init__(self) -> None:
-        self._argon2 = PasswordHasher()
+    def __init__(self, argon2: PasswordHasher | None = None) -> None:
+        self._argon2 = argon2 or PasswordHasher()
         self._one_at_a_time = threading.Lock()
         self._hash_of_nothing: str | None = None
 
