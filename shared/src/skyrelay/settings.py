@@ -384,6 +384,11 @@ class Settings(BaseSettings):
         return url
 
     @property
+    def flower_path(self) -> str:
+        """Path below which Flower answers: the one at which the gateway shows it to browsers."""
+        return f"{self.gateway.root_path}/flower"
+
+    @property
     def site_zone(self) -> ZoneInfo | None:
         """Zone of the observatory; `None` when it is to be found out."""
         return None if self.observatory.timezone == "auto" else ZoneInfo(self.observatory.timezone)

@@ -15,6 +15,9 @@ from skyrelay_gateway.forwarded import route_path
 MAX_BODY_BYTES = 64 * 1024  # no call takes more than a few names
 MAX_BODY_S = 20.0  # for all of it to arrive; the connection itself is dropped a little later
 MAX_HEADERS = 100  # a browser sends about twenty
+MAX_HEADER_BYTES = (
+    32 * 1024
+)  # names, values and the path; the server itself only bounds what it has to wait for
 SECURITY_HEADERS = {
     # Everything is served by the gateway itself: no inline script or style, no other host, no frame.
     "Content-Security-Policy": (
@@ -62,18 +65,23 @@ class SecurityHeaders:
 
 
 class HeaderLimit:
-    """Refuse requests with more than `MAX_HEADERS`; the server bounds their bytes."""
+    """Refuse requests with more than `MAX_HEADERS`, or `MAX_HEADER_BYTES` of them."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] == "http" and len(scope["headers"]) > MAX_HEADERS:
-            refusal = PlainTextResponse("There are too many headers.\n", 431)
-            await refusal(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
+        is_too_much = scope["type"] == "http" and _is_too_much(scope)
+        refusal = PlainTextResponse("There are too many headers, or too long ones.\n", 431)
+        await (refusal if is_too_much else self._app)(scope, receive, send)
+
+
+def _is_too_much(scope: Scope) -> bool:
+    headers = scope["headers"]
+    size = len(scope["path"]) + len(scope["query_string"])
+    size += sum(len(name) + len(value) for name, value in headers)
+    return len(headers) > MAX_HEADERS or size > MAX_HEADER_BYTES
 
 
 class BodyLimit:

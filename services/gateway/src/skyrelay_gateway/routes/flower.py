@@ -47,7 +47,7 @@ def _pass_on(
     """Ask the configured Flower, and nobody else, and hand its answer on."""
     if {".", ".."} & set(path.split("/")):
         raise HTTPException(404)
-    url = f"{gateway.settings.flower.url}/flower/{quote(path)}"
+    url = f"{gateway.settings.flower.url}{gateway.settings.flower_path}/{quote(path)}"
     headers = (
         {"Content-Type": request.headers["content-type"]}
         if body and "content-type" in request.headers

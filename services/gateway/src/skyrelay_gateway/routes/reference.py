@@ -57,7 +57,9 @@ async def reference(request: Request) -> HTMLResponse:
 @router.get("/openapi.json")
 async def document(request: Request) -> JSONResponse:
     """Give the OpenAPI document, for programs."""
-    return JSONResponse(request.app.openapi())
+    root_path = request.scope.get("root_path", "")
+    servers = {"servers": [{"url": root_path}]} if root_path else {}
+    return JSONResponse({**request.app.openapi(), **servers})
 
 
 @router.get("/api/docs")
