@@ -78,7 +78,7 @@ def check(config: ConfigOption = None) -> None:
 def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Say what each telescope is doing and what waits for what."""
     settings = load_settings(config)
-    answer = ask_gateway(settings.gateway, "/api/v1/status")
+    answer = ask_gateway(settings, "/api/v1/status")
     if as_json:
         typer.echo(json.dumps(answer, indent=2))
         return
@@ -99,9 +99,9 @@ def receipt(
     from skyrelay.receipt_text import render_receipt
     from skyrelay.store.receipts import Receipt
 
-    gateway = load_settings(config).gateway
-    night = night or newest_night(gateway)
-    answer = ask_gateway(gateway, f"/api/v1/nights/{quote(night, safe='')}/receipt")
+    settings = load_settings(config)
+    night = night or newest_night(settings)
+    answer = ask_gateway(settings, f"/api/v1/nights/{quote(night, safe='')}/receipt")
     if as_json:
         typer.echo(json.dumps(answer, indent=2))
     else:

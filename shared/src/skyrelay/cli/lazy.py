@@ -33,6 +33,8 @@ class LazyGroup(TyperGroup):
         "secrets": "skyrelay.cli.secrets",
         "backup": "skyrelay.cli.backups",
         "restore": "skyrelay.cli.backups",
+        "password": "skyrelay.cli.access_commands",
+        "token": "skyrelay.cli.access_commands",
     }
 
     def list_commands(self, ctx: Any) -> list[str]:  # Any: Typer's own copy of Click is private

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Depends, Response
 
+from skyrelay.access.tokens import Scope
 from skyrelay.domain.states import DeliveryState
 from skyrelay.logs import get_logger
 from skyrelay.queue.tasks import TaskName
@@ -23,8 +24,11 @@ from skyrelay_gateway.nudges import try_to_nudge
 from skyrelay_gateway.paging import PageDep
 from skyrelay_gateway.problems import Problem, problem_responses
 from skyrelay_gateway.security import require_json
+from skyrelay_gateway.visits import requires
 
-router = APIRouter(prefix="/api/v1", tags=["network"], responses=problem_responses())
+router = APIRouter(
+    prefix="/api/v1", tags=["network"], dependencies=[requires(Scope.READ)], responses=problem_responses()
+)
 
 
 @router.get("/plan")
@@ -39,7 +43,7 @@ def plan(gateway: GatewayDep) -> PlanAnswer:
 @router.post(
     "/plan/run",
     status_code=202,
-    dependencies=[Depends(require_json)],
+    dependencies=[requires(Scope.CONTROL), Depends(require_json)],
     responses=problem_responses(404, 409, 413, 415),
 )
 def run_plan(gateway: GatewayDep, request: PlanRunRequest) -> PlanView:
@@ -70,7 +74,7 @@ def measurements(
 @router.post(
     "/measurements",
     status_code=202,
-    dependencies=[Depends(require_json)],
+    dependencies=[requires(Scope.CONTROL), Depends(require_json)],
     responses={
         **problem_responses(409, 413, 415),
         200: {"model": MeasurementAnswer, "description": "It was submitted before"},
