@@ -56,10 +56,14 @@ def status(gateway: GatewayDep) -> StatusView:
 
 
 @router.get("/telescopes")
-def telescopes(gateway: GatewayDep, page: PageDep) -> Page[TelescopeView]:
+def telescopes(
+    gateway: GatewayDep,
+    page: PageDep,
+    forgotten: Annotated[bool, Query(description="list those too that a person has forgotten")] = False,
+) -> Page[TelescopeView]:
     """List the telescopes, with what each is doing."""
     with gateway.store.read() as session:
-        return listings.list_telescopes(session, page)
+        return listings.list_telescopes(session, page, forgotten=forgotten)
 
 
 @router.get("/targets", responses=problem_responses(404))
