@@ -17,6 +17,7 @@ from skyrelay.settings import Settings
 from skyrelay.store.engine import Store
 from skyrelay.version import __version__
 from skyrelay_gateway.context import Gateway
+from skyrelay_gateway.list_tags import ListTags
 from skyrelay_gateway.live_feed import LiveFeed
 from skyrelay_gateway.own_site import OwnSite
 from skyrelay_gateway.problems import ProblemDetails, install_problem_handlers
@@ -70,6 +71,7 @@ def create_app(
     app.add_middleware(OwnSite, hosts=(settings.gateway.host, *settings.gateway.hosts))
     app.add_middleware(SecurityHeaders)
     app.state.live_feed = LiveFeed(store, redis)
+    app.state.list_tags = ListTags(store)
     for routes in (health, lists, control, network, page, reference, flower, *rest.ROUTES):
         app.include_router(routes.router)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")

@@ -39,8 +39,10 @@ class GatewayServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End the streams, then everything else."""
-        self.config.app.state.live_feed.close()  # type: ignore[union-attr] # `server_config` takes no other app
+        state = self.config.app.state  # type: ignore[union-attr] # `server_config` takes no other app
+        state.live_feed.close()
         await super().shutdown(sockets)
+        state.list_tags.close()
 
 
 def server_config(app: FastAPI, host: str, port: int) -> uvicorn.Config:

@@ -11,16 +11,17 @@ from skyrelay_gateway import details, listings
 from skyrelay_gateway.audit_log import AuditFilters, AuditView, list_audit
 from skyrelay_gateway.context import GatewayDep
 from skyrelay_gateway.details import BlockDetail, DeliveryDetail
+from skyrelay_gateway.list_tags import FROM_DATABASE, NOT_MODIFIED, TaggedRoute
 from skyrelay_gateway.models import Page, RunView
 from skyrelay_gateway.paging import PageDep
 from skyrelay_gateway.problems import Problem, problem_responses
 
-router = APIRouter(prefix="/api/v1", tags=["read"], responses=problem_responses(404))
+router = APIRouter(prefix="/api/v1", tags=["read"], responses=problem_responses(404), route_class=TaggedRoute)
 
 _Id = Annotated[int, Path(ge=1, le=2**53)]
 
 
-@router.get("/audit")
+@router.get("/audit", dependencies=[FROM_DATABASE], responses=NOT_MODIFIED)
 def audit(
     gateway: GatewayDep,
     page: PageDep,

@@ -11,14 +11,17 @@ from skyrelay.domain.states import FrameState
 from skyrelay_gateway import frames as use_cases
 from skyrelay_gateway.context import GatewayDep
 from skyrelay_gateway.frames import FrameFilters, FrameView
+from skyrelay_gateway.list_tags import FROM_DATABASE, NOT_MODIFIED, TaggedRoute
 from skyrelay_gateway.models import Page
 from skyrelay_gateway.paging import PageDep
 from skyrelay_gateway.problems import problem_responses
 
-router = APIRouter(prefix="/api/v1/frames", tags=["read"], responses=problem_responses(404))
+router = APIRouter(
+    prefix="/api/v1/frames", tags=["read"], responses=problem_responses(404), route_class=TaggedRoute
+)
 
 
-@router.get("")
+@router.get("", dependencies=[FROM_DATABASE], responses=NOT_MODIFIED)
 def frames(
     gateway: GatewayDep,
     page: PageDep,

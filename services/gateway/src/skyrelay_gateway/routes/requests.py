@@ -13,6 +13,7 @@ from skyrelay_gateway.context import GatewayDep
 from skyrelay_gateway.details import DeliveryDetail, delivery_detail
 from skyrelay_gateway.frames import ReleaseAnswer, ReleaseRequest
 from skyrelay_gateway.giving_up import GiveUpRequest, UploadAnswer, UploadRequest
+from skyrelay_gateway.idempotency import IDEMPOTENT, IdempotentRoute
 from skyrelay_gateway.models import TelescopeView
 from skyrelay_gateway.nudges import try_to_nudge
 from skyrelay_gateway.problems import problem_responses
@@ -32,7 +33,8 @@ from skyrelay_gateway.views import telescope_view
 router = APIRouter(
     prefix="/api/v1",
     tags=["control"],
-    dependencies=[Depends(require_json)],
+    dependencies=[Depends(require_json), IDEMPOTENT],
+    route_class=IdempotentRoute,
     responses=problem_responses(404, 409, 413, 415),
 )
 

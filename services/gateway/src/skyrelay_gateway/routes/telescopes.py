@@ -8,12 +8,13 @@ from fastapi import APIRouter, Path
 
 from skyrelay_gateway import telescope_requests
 from skyrelay_gateway.context import GatewayDep
+from skyrelay_gateway.list_tags import FROM_DATABASE, NOT_MODIFIED, TaggedRoute
 from skyrelay_gateway.models import Page, TelescopeView
 from skyrelay_gateway.paging import PageDep
 from skyrelay_gateway.problems import problem_responses
 from skyrelay_gateway.telescope_requests import DiscoveryView
 
-router = APIRouter(prefix="/api/v1", tags=["read"], responses=problem_responses(404))
+router = APIRouter(prefix="/api/v1", tags=["read"], responses=problem_responses(404), route_class=TaggedRoute)
 
 
 @router.get("/telescopes/{telescope}")
@@ -26,7 +27,7 @@ def telescope(
         return telescope_requests.one_telescope(session, telescope)
 
 
-@router.get("/discoveries")
+@router.get("/discoveries", dependencies=[FROM_DATABASE], responses=NOT_MODIFIED)
 def discoveries(gateway: GatewayDep, page: PageDep) -> Page[DiscoveryView]:
     """List who was looked for in the network, and who answered, the latest first."""
     with gateway.store.read() as session:
