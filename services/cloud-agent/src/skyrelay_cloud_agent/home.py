@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from datetime import timedelta
 
 from pydantic import SecretStr
 
+from skyrelay.logs import get_logger
 from skyrelay.mqtt import MqttConnection
 from skyrelay.service import utc_now
 from skyrelay.settings import Settings
@@ -15,11 +17,15 @@ from skyrelay.store.engine import Store
 from skyrelay.store.opening import open_store
 from skyrelay_cloud_agent.communicator import CloudCommunicator
 from skyrelay_cloud_agent.conditions import home_conditions
+from skyrelay_cloud_agent.interrupt_runs import InterruptRuns
 from skyrelay_cloud_agent.loop import Loop
 from skyrelay_cloud_agent.mqtt_conditions import MqttConditions
 from skyrelay_cloud_agent.plan_runs import PlanRuns
 
 _STOP_S = 1.0
+_LOOK = timedelta(seconds=2)  # at a few rows of our own database
+
+_log = get_logger(__name__)
 
 
 class Home:
@@ -27,15 +33,15 @@ class Home:
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self._settings, self._store = settings, store
-        runs = PlanRuns(settings, store)
-        self._runs = Loop("cloud-plan-runs", runs.turn)
+        plans, interrupts = PlanRuns(settings, store), InterruptRuns(settings, store)
+        self._runs = Loop("cloud-plan-runs", lambda: _run_what_waits(interrupts, plans))
         self._weather = _weather(settings, store)
         over_mqtt = self._weather.conditions if self._weather else None
         self._cloud = CloudCommunicator(
             settings,
             lambda: home_conditions(settings, store, utc_now(), over_mqtt),
-            runs.ask_for_new_plan,
-            runs.take_interrupt,
+            plans.ask_for_new_plan,
+            interrupts.take,
             store=store,
             login=self._login,
         )
@@ -67,6 +73,16 @@ class Home:
     def _login(self) -> tuple[str, SecretStr]:
         cloud = settings_in_force(self._settings, self._store, of=["cloud"]).cloud
         return cloud.node_id, cloud.api_key
+
+
+def _run_what_waits(*runs: PlanRuns | InterruptRuns) -> timedelta:
+    """See to what a person or the settings asked for; give how long to wait then."""
+    for each in runs:
+        try:
+            each.run_what_waits()
+        except Exception:  # noqa: BLE001 - a fault of ours must not end the next run; the log has it
+            _log.exception("what is to be run could not be seen to")
+    return _LOOK
 
 
 @dataclass(frozen=True, slots=True)
