@@ -1,4 +1,4 @@
-"""Interrupts are handed to the telescope when asked for, as plans are; whether what runs may be replaced."""
+"""Interrupts are handed to the telescope when asked for; stacks from a folder, of which less is known."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ def upgrade() -> None:
         op.add_column("cloud_interrupts", sa.Column(name, sa.String(), nullable=False, server_default=""))
     for name in ("replace_running", "can_replace"):
         op.add_column("cloud_interrupts", _flag(name))
+    with op.batch_alter_table("stacks") as table:
+        table.alter_column("frames_input", existing_type=sa.Integer(), nullable=True)
+        table.alter_column("frames_aligned", existing_type=sa.Integer(), nullable=True)
+        table.alter_column("last_end_at", existing_type=sa.DateTime(), nullable=True)
 
 
 def _flag(name: str) -> sa.Column[bool]:
