@@ -85,9 +85,10 @@ def held_up(store: Store, wanted: Wanted, now: datetime) -> str | None:
 
 def _hold_up(session: Session, waiting: list[Standing], now: datetime) -> str | None:
     row = session.get(Destination, CROWDSKY)
-    if row is not None and row.paused_reason is not None:
-        return f"deliveries to {CROWDSKY} are paused: {row.paused_reason}"
     probe_at = row.next_probe_at if row is not None else None
+    will_be_probed = probe_at is not None and probe_at - now <= _PATIENCE
+    if row is not None and row.paused_reason is not None and not will_be_probed:
+        return f"deliveries to {CROWDSKY} are paused: {row.paused_reason}"
     earliest = min((each.next_attempt_at or now for each in waiting), default=now)
     if max(earliest, probe_at or now) - now <= _PATIENCE:
         return None
