@@ -65,10 +65,13 @@ def test_the_keys_have_the_defaults_of_the_page() -> None:
 
 
 def test_if_url_is_empty_start_logs_an_error_and_spawns_no_thread(
-    program: NodeProgram, caplog: pytest.LogCaptureFixture
+    program: NodeProgram, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cc = program.started(cloud={"url": ""})
     assert threads_of_ours() == []
+    logged = capsys.readouterr().out
+    assert "error" in logged
+    assert "cloud.url is empty" in logged
     assert "cloud.url is empty" in str(cc.status["error"])
 
 
