@@ -157,19 +157,26 @@ def test_a_plan_waits_for_a_click_and_is_run_then(node: Node) -> None:
     assert asked(node.telescope, "set_view_plan") == 1
 
 
-def test_an_interrupt_is_shown_acknowledged_and_kept(node: Node) -> None:
+def test_an_interrupt_is_shown_acknowledged_and_kept_and_observed_after_a_click(node: Node) -> None:
+    at = overhead(node.site, node.now)
     node.cloud.show("ack", Fault(mode="status", status=503, times=1))
-    node.cloud.interrupt("GRB 261125A", 10.0, 41.0, reason="afterglow")
+    node.cloud.interrupt("GRB 261125A", at["ra"] * 15, at["dec"], reason="afterglow")
+
+    def row() -> CloudInterrupt | None:
+        with node.store.read() as session:
+            return session.scalars(select(CloudInterrupt)).one_or_none()
+
     with node.agent():
         eventually(lambda: node.cloud.interrupts[0].acked_by == ("garden",), within_s=60)
-
-        def acked_at() -> datetime | None:
-            with node.store.read() as session:
-                row = session.scalars(select(CloudInterrupt)).one()
-                return row.acked_at if row.name == "GRB 261125A" else None
-
-        eventually(acked_at)
-    assert asked(node.telescope, "set_view_plan") == 0
+        eventually(lambda: (seen := row()) is not None and seen.acked_at)
+        assert asked(node.telescope, "set_view_plan") == 0
+        with node.store.write() as session:
+            clicked = session.scalars(select(CloudInterrupt)).one()
+            clicked.run_asked_at, clicked.run_state = utc_now(), "waiting"
+        eventually(lambda: (seen := row()) is not None and seen.run_state == "handed over", within_s=60)
+    plan = node.telescope.device.observation.plan
+    assert plan is not None
+    assert [view["target_name"] for view in plan["plan"]["list"]] == ["GRB 261125A"]
 
 
 def test_heartbeats_carry_what_the_telescope_does(node: Node) -> None:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from skyrelay.queue.tasks import Nothing, TaskName
 from skyrelay.service import utc_now
 from skyrelay.settings import Settings
 from skyrelay.store.engine import Store
+from skyrelay.store.receipts import build_receipt
 from skyrelay.store.tables import Block, Delivery, Destination, Stack, Telescope
 from skyrelay_simulators.crowdsky import Fault, SimulatedCrowdSky
 from support.fits_files import write_fits
@@ -123,6 +124,9 @@ def test_old_stacks_are_archived_booked_and_sent_once(home: Home) -> None:
     assert (telescope.serial, telescope.host) == ("1d3fe189", None)
     assert (block.target, block.filter, block.state) == ("M 94", "IRCUT", BlockState.COVERED)
     assert block.start_at == datetime(2025, 3, 27, 1, 15, tzinfo=UTC)
+    with home.store.read() as session:
+        totals = build_receipt(session, date.fromisoformat(block.night)).totals
+    assert (totals.delivered, totals.deliveries_owed, totals.frames_missing) == (2, 0, 0)
     assert len(home.server.uploads) == 2
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -37,6 +38,8 @@ from skyrelay.store.transitions import audit, move_delivery
 ACTOR = "person"
 _UNKNOWN_TELESCOPE = "Unknown telescope"  # of files whose header does not tell
 _LEAST_FREE = 100_000_000  # bytes that are left to the database and to everything else on the disk
+_FICLONE = 0x40049409  # linux/fs.h: btrfs, XFS, bcachefs, NFS 4.2
+_CHUNK = 1024 * 1024
 _REASON = "handed in from a folder, to be sent"
 
 
@@ -63,8 +66,8 @@ def hand_in(
 ) -> int:
     """Put a stack into the outbox, once; give its delivery.
 
-    The file is linked into the archive where that lies on the same disk, else copied. One that the books
-    know already keeps its row: it is sent from there, tried again if it was given up.
+    The file is copied into the archive. One that the books know already keeps its row: it is sent from there,
+    tried again if it was given up.
 
     Parameters
     ----------
@@ -133,8 +136,7 @@ def _keep(archive: Path, file: _File, telescope: str) -> _Kept:
     mark = hashlib.sha256(str(file.path).encode("utf-8", "surrogateescape")).hexdigest()[:16]
     with _disk(archive), arriving_in(archive / ".arriving" / f"in-{mark}") as place:
         arrived = place / "stack.fit"
-        arrived.unlink(missing_ok=True)
-        _link_or_copy(file.path, arrived)
+        _copy(file.path, arrived)
         sha256 = sha256_of(arrived)
         folder = archive / safe_component(telescope) / safe_component(_target(file))
         folder.mkdir(parents=True, exist_ok=True)
@@ -142,16 +144,29 @@ def _keep(archive: Path, file: _File, telescope: str) -> _Kept:
     return _Kept(final.relative_to(archive).as_posix(), sha256)
 
 
-def _link_or_copy(source: Path, to: Path) -> None:
+def _copy(source: Path, to: Path) -> None:
+    """Copy a file; where the file system can, the two share their blocks until one of them is changed.
+
+    Never a hard link: whoever writes the old file anew in its place would change the archive's with it.
+    """
+    size_bytes, free_bytes = source.stat().st_size, shutil.disk_usage(to.parent).free
+    with source.open("rb") as opened, to.open("wb") as copy:
+        if not _clone(opened.fileno(), copy.fileno()):
+            if free_bytes - size_bytes < _LEAST_FREE:
+                raise TransientError(
+                    f"the archive's disk is full ({free_bytes / 1e9:.1f} GB free): free some space"
+                )
+            shutil.copyfileobj(opened, copy, _CHUNK)
+        copy.flush()
+        os.fsync(copy.fileno())
+
+
+def _clone(source: int, to: int) -> bool:
     try:
-        os.link(source.resolve(), to)
-    except OSError:  # another disk, no links there, or not ours to link to
-        size_bytes, free_bytes = source.stat().st_size, shutil.disk_usage(to.parent).free
-        if free_bytes - size_bytes < _LEAST_FREE:
-            raise TransientError(
-                f"the archive's disk is full ({free_bytes / 1e9:.1f} GB free): free some space"
-            ) from None
-        shutil.copyfile(source, to)
+        fcntl.ioctl(to, _FICLONE, source)
+    except OSError:  # another disk, or a file system that knows no clones
+        return False
+    return True
 
 
 @contextmanager
