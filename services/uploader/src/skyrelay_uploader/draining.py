@@ -25,7 +25,7 @@ from skyrelay_uploader.due import due_deliveries
 from skyrelay_uploader.settling import book_lost
 from skyrelay_uploader.workshop import UPLOADS_AT_ONCE, Workshop
 
-_TURN_S = 0.2  # between two looks for what is due
+_TURN_S = 0.5  # between two looks for what is due, where no send ends before
 _ALL = 1_000_000  # far more deliveries than wait anywhere
 
 _log = get_logger(__name__)

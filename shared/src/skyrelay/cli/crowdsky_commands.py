@@ -201,10 +201,11 @@ def _upload_by_outbox(
     configure_logs("upload", level="WARNING")
     with ExitStack() as opened:
         store = opened.enter_context(closing(open_outbox(settings)))
-        bars, bar = opened.enter_context(TransferBars()), opened.enter_context(CountBar("stacks"))
+        bars = opened.enter_context(TransferBars())
+        copied, sent = (opened.enter_context(CountBar(what)) for what in ("into the archive", "sent"))
         scrub = settings.crowdsky.scrubs_location
         judge = bulk_upload(opened, settings, bars, scrub_location=scrub, skip_existing=True)
-        upload = OutboxUpload(settings, store, judge, DeliveryState(until), bar.show)
+        upload = OutboxUpload(settings, store, judge, DeliveryState(until), copied.show, sent.show)
         place = str(folder)
         report, reason = upload.run(folder, dry_run=dry_run, confirm=lambda plan: may_go({place: plan}))
     if reason:

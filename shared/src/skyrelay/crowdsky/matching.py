@@ -67,7 +67,7 @@ class Finding:
 
 
 def find_ours(rows: Iterable[ServerStack], identity: StackIdentity) -> Finding:
-    """Look for a stack in the server's list."""
+    """Look for a stack in the server's list; of one whose end is not known, all else decides."""
     may_be = None
     for row in rows:
         verdict = is_ours(

@@ -52,14 +52,15 @@ class OutboxUpload:
         Judges what the server, the books and the scripts' memory know of each stack.
     until
         How far they are to come: ``ACCEPTED`` or ``CONFIRMED``.
-    on_turn
-        Told of how many have come so far, of how many, while it waits.
+    on_handed_in, on_turn
+        Told of how many are in the outbox, and then of how many have come so far, of how many.
     """
 
     settings: Settings
     store: Store
     upload: BulkUpload
     until: DeliveryState = DeliveryState.ACCEPTED
+    on_handed_in: Callable[[int, int], object] = lambda _, __: None
     on_turn: Callable[[int, int], object] = lambda _, __: None
     clock: Callable[[], datetime] = field(default=utc_now)
 
@@ -80,7 +81,9 @@ class OutboxUpload:
             plan = self.upload.plan(source)
             if not confirm(plan):
                 return plan, ""
-            handed_in = [self._hand_in(entry) for entry in plan.entries]
+            handed_in = [
+                self._hand_in(entry, number, len(plan.entries)) for number, entry in enumerate(plan.entries)
+            ]
         ids = [id_ for _, id_ in handed_in if id_ is not None]
         wanted = Wanted(frozenset(ids), self.until)
         reason = self._wait(wanted) if ids else ""
@@ -88,8 +91,9 @@ class OutboxUpload:
         entries = [_entry(entry, standings.get(id_ or 0), wanted) for entry, id_ in handed_in]
         return UploadReport(plan.folders_scanned, entries), reason
 
-    def _hand_in(self, entry: Entry) -> tuple[Entry, int | None]:
+    def _hand_in(self, entry: Entry, number: int, whole: int) -> tuple[Entry, int | None]:
         """Put what is to be sent into the outbox; give the delivery of what is there, or was there before."""
+        self.on_handed_in(number, whole)
         candidate = entry.candidate
         if entry.outcome is not Outcome.TO_SEND or candidate.path is None or candidate.facts is None:
             return entry, self._delivery_of(entry)
