@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -11,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+import yaml
+from sqlalchemy import select, update
 
 from skyrelay.crowdsky import server as functions
 from skyrelay.crowdsky.bulk_upload import Outcome, UploadReport
@@ -219,6 +223,35 @@ def test_a_lost_answer_is_no_second_send(home: Home) -> None:
     assert "its answer never came" in reason
     assert home.upload()[0] == {name(0): Outcome.THERE}
     assert len(home.server.uploads) == 1
+
+
+def test_a_run_that_was_killed_is_taken_up_by_the_next_one(home: Home, tmp_path: Path) -> None:
+    for number in range(6):
+        lay(home.folder, number)
+    home.server.show("upload_stack", Fault(mode="delay", seconds=1))
+    config = tmp_path / "config.yaml"
+    settings = home.settings()
+    crowdsky = {"base_url": home.server.base_url, "username": "alice", "password": PASSWORD, "confirm_s": 0.1}
+    document = {"data_dir": str(home.data_dir), "database_url": settings.database, "crowdsky": crowdsky}
+    config.write_text(yaml.safe_dump(document), encoding="utf-8")
+    command = [sys.executable, "-m", "skyrelay.cli", "upload", "--local-dir", str(home.folder)]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SKYRELAY_")}
+    process = subprocess.Popen(
+        [*command, "--config", str(config)], env=environment, stdout=subprocess.DEVNULL
+    )
+    eventually(lambda: home.server.uploads, within_s=120)
+    process.kill()
+    process.wait(20)
+    home.server.show("upload_stack")
+    with home.store.write() as session:  # as if its leases had run out
+        session.execute(update(Delivery).values(lease_until=None))
+    done, _ = home.upload()
+    unsure = [name for name, outcome in done.items() if outcome is Outcome.OWED]
+    assert len(unsure) <= 2, "those that were being sent, and that the server does not list"
+    assert set(done.values()) <= {Outcome.UPLOADED, Outcome.THERE, Outcome.ACCEPTED, Outcome.OWED}
+    stored = [upload.file_name for upload in home.server.uploads]
+    assert len(stored) == len(set(stored))
+    assert set(stored) >= set(done) - set(unsure)
 
 
 def test_what_cannot_be_sent_is_named_and_the_others_go(home: Home) -> None:
