@@ -24,4 +24,5 @@ def identity_of(session: Session, delivery: Delivery) -> StackIdentity:
         first_start_at=stack.first_start_at,
         last_start_at=stack.last_start_at,
         chunk_keys=frozenset(key for key in keys if key is not None),
+        total_exptime_s=stack.exposure_total_s,
     )
