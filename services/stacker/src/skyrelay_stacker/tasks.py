@@ -6,10 +6,11 @@ from celery import Celery
 
 from skyrelay.queue.beats import beat
 from skyrelay.queue.connection import connect_redis
-from skyrelay.queue.tasks import BlockMessage, Nothing, TaskName, TelescopeMessage
+from skyrelay.queue.tasks import BlockMessage, Nothing, PurgeMessage, TaskName, TelescopeMessage
 from skyrelay.service import utc_now
 from skyrelay_stacker.driving import stack_block
 from skyrelay_stacker.looking import look_at_telescope
+from skyrelay_stacker.purging import see_to_purge
 from skyrelay_stacker.reconciling import reconcile
 from skyrelay_stacker.workshop import Workshop
 
@@ -29,6 +30,10 @@ def register_tasks(app: Celery, workshop: Workshop) -> None:
     @app.task(name=TaskName.STACK_BLOCK.value)  # type: ignore[untyped-decorator] # Celery ships no types
     def stack(payload: object) -> None:
         stack_block(workshop, BlockMessage.read(payload).block_id)
+
+    @app.task(name=TaskName.PURGE.value)  # type: ignore[untyped-decorator] # Celery ships no types
+    def purge(payload: object) -> None:
+        see_to_purge(workshop, PurgeMessage.read(payload).part_id)
 
     @app.task(name=TaskName.STACKER_CANARY.value)  # type: ignore[untyped-decorator] # Celery ships no types
     def canary(payload: object) -> None:

@@ -25,6 +25,7 @@ class TaskName(StrEnum):
     RECONCILE_STACKING = "stacker.reconcile"
     LOOK_AT_TELESCOPE = "stacker.look_at_telescope"
     STACK_BLOCK = "stacker.stack_block"
+    PURGE = "stacker.purge"
     STACKER_CANARY = "stacker.canary"
     RECONCILE_DELIVERIES = "uploader.reconcile"
     FETCH_STACK = "uploader.fetch_stack"
@@ -65,6 +66,12 @@ class BlockMessage(Message):
     """Names a block's row."""
 
     block_id: int
+
+
+class PurgeMessage(Message):
+    """Names the row of a purge's part on one telescope."""
+
+    part_id: int
 
 
 class StackMessage(Message):

@@ -11,6 +11,7 @@ from skyrelay.store.tables.frames import Frame
 from skyrelay.store.tables.ignored_files import IgnoredFile
 from skyrelay.store.tables.measurements import Measurement
 from skyrelay.store.tables.pauses import Pause
+from skyrelay.store.tables.purges import Purge, PurgeFile, PurgePart
 from skyrelay.store.tables.runs import Run, RunBlock
 from skyrelay.store.tables.scripted_stacks import ScriptedStack
 from skyrelay.store.tables.secrets import Secret
@@ -29,6 +30,9 @@ __all__ = [
     "IgnoredFile",
     "Measurement",
     "Pause",
+    "Purge",
+    "PurgeFile",
+    "PurgePart",
     "Run",
     "RunBlock",
     "ScriptedStack",
