@@ -88,6 +88,14 @@ def find_ours(rows: Iterable[ServerStack], identity: StackIdentity) -> Finding:
     return Finding(None, may_be)
 
 
+def surely_listed(finding: Finding, identity: StackIdentity) -> ServerStack | None:
+    """Give the row that is a stack's; where its end is not known, the one that agrees in all else."""
+    may_be = finding.may_be
+    if finding.row is None and may_be is not None and identity.last_start_at is None:
+        return may_be if agrees_but_for_end(may_be, identity) else None
+    return finding.row
+
+
 def agrees_but_for_end(row: ServerStack, identity: StackIdentity) -> bool:
     """Tell whether telescope, filter, start and total exposure all agree, whatever is known of the end.
 
