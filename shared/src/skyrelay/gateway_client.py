@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import requests
@@ -29,21 +30,33 @@ def ask_gateway(gateway: GatewaySettings, path: str) -> Any:
     PermanentError
         If it refuses, in its own words.
     """
+    return _speak(gateway, "GET", path)
+
+
+def tell_gateway(gateway: GatewaySettings, path: str, body: Mapping[str, Any]) -> Any:
+    """Give the JSON that the gateway answers to ``POST path``; raises as `ask_gateway` does."""
+    return _speak(gateway, "POST", path, json=dict(body))
+
+
+def _speak(gateway: GatewaySettings, method: str, path: str, **content: Any) -> Any:
     address = gateway_address(gateway)
     try:
         with requests.Session() as session:
             session.trust_env = False  # no proxy of the environment stands between us and ourselves
-            response = session.get(address + path, timeout=_TIMEOUT_S)
+            response = session.request(method, address + path, timeout=_TIMEOUT_S, **content)
             answer = response.json()
     except requests.RequestException as error:
         raise TransientError(
             f"the gateway does not answer at {address}: is `skyrelay up` running?"
         ) from error
     if not response.ok:
-        raise PermanentError(
-            str(answer.get("detail") or answer.get("title") or f"status {response.status_code}")
-        )
+        raise PermanentError(_in_words(answer, response.status_code))
     return answer
+
+
+def _in_words(problem: Mapping[str, Any], status: int) -> str:
+    words = str(problem.get("detail") or problem.get("title") or f"status {status}")
+    return f"{words} {problem['what_to_do']}" if problem.get("what_to_do") else words
 
 
 def newest_night(gateway: GatewaySettings) -> str:
