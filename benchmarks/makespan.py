@@ -1,16 +1,18 @@
 """From a night's last frame to its last delivery: our services beside the sequence that people run today.
 
-Four telescopes with ten blocks each, all frames taken. Beside each other, in one run, on fresh copies of the
-same simulated telescopes (processes of their own, on a telescope's own ports) and of the same server:
+Four telescopes with ten blocks each observe until the clock starts. Beside each other, in one run, on fresh
+copies of the same simulated telescopes (processes of their own, on a telescope's own ports) and of the server:
 
-- the public client `seestarpy`, in a process and an environment of its own: ``stack_all(ips="all")``, which
-  drives the four at once, then ``upload_all_stacks()`` for each of them;
-- our services with a real Redis, as they are installed, but for ``stacking.idle_s: 0`` (who starts a script
-  does not wait for the telescope to have been idle either). Their own start is part of the time.
+- the public client `seestarpy`, in a process and an environment of its own, started the very moment that the
+  observation ends: ``stack_all(ips="all")``, which drives the four at once, then ``upload_all_stacks()`` for
+  each of them;
+- our services with a real Redis, which run already, as they do in a home, and have to notice the end: with
+  their own settings but for ``stacking.idle_s: 0`` (who starts a script does not wait for the telescope
+  to have been idle either).
 
-The clock runs from the start of the processes to the moment when the server has the last stack. A stack takes
-a real telescope one to two minutes; here it takes ``--stack-seconds``, for both. The less it is, the more the
-waits of either side count: the client looks every 3 s, our scheduler every 30 s. Needs root and smbd.
+The clock stops when the server has the last stack. A stack takes a real telescope one to two minutes; here it
+takes ``--stack-seconds``, for both. The less it is, the more the waits of either side count: the client looks
+every 3 s, our scheduler every 30 s. Needs root and smbd.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from multiprocessing.connection import Connection
@@ -33,6 +35,9 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from skyrelay.errors import SkyrelayError
+from skyrelay.gateway_client import ask_gateway
+from skyrelay.settings import GatewaySettings, Settings
 from skyrelay_simulators.chaos.services import Services
 from skyrelay_simulators.crowdsky import SimulatedCrowdSky
 from skyrelay_simulators.demo.scene import free_port
@@ -104,19 +109,33 @@ class Place:
         return self.folder / "key.pem"
 
 
-def measure(subnet: int, stack_s: float, drive: Callable[[Place], AbstractContextManager[None]]) -> float:
-    """Give the seconds from the start of ``drive`` until the server has the last stack."""
+Start = Callable[[], None]
+
+
+def measure(subnet: int, stack_s: float, ready: Callable[[Place], AbstractContextManager[Start]]) -> float:
+    """Give the seconds from the end of the observations until the server has the last stack.
+
+    Parameters
+    ----------
+    ready
+        Makes everything ready that is ready in a home before a night ends; gives what is then started.
+    """
     with tempfile.TemporaryDirectory(prefix="sky-") as folder, ExitStack() as running:
         server = SimulatedCrowdSky(Path(folder) / "crowdsky", {ACCOUNT: PASSWORD})
         hosts = tuple(f"127.9.{subnet}.{number + 1}" for number in range(TELESCOPES))
         place = Place(Path(folder), hosts, running.enter_context(server))
         place.key.write_bytes((pair := generate_key_pair()).private_pem)
-        for number, host in enumerate(hosts):
+        ends = [
             running.enter_context(telescope(number, host, place.folder, pair.public_pem, stack_s))
+            for number, host in enumerate(hosts)
+        ]
+        start = running.enter_context(ready(place))
+        for end_observation in ends:
+            end_observation()
         began = time.perf_counter()
-        with drive(place):
-            wait_for_all(server)
-            return time.perf_counter() - began
+        start()
+        wait_for_all(server)
+        return time.perf_counter() - began
 
 
 def wait_for_all(server: SimulatedCrowdSky) -> None:
@@ -131,8 +150,8 @@ def wait_for_all(server: SimulatedCrowdSky) -> None:
 
 
 @contextmanager
-def the_public_client(place: Place) -> Iterator[None]:
-    """Run the sequence, in the client's own environment."""
+def the_public_client(place: Place) -> Iterator[Start]:
+    """Give what runs the sequence, in the client's own environment."""
     order = {
         "hosts": place.hosts,
         "base_url": place.crowdsky.base_url,
@@ -148,16 +167,18 @@ def the_public_client(place: Place) -> Iterator[None]:
         "SEESTAR_KEY_PATH": str(place.key),
     }
     command = [str(public_client().python), "-c", _THEIRS, json.dumps(order)]
-    with subprocess.Popen(command, env=environment, cwd=place.folder, stdout=subprocess.DEVNULL) as process:
-        try:
-            yield
-        finally:
-            process.terminate()
+    with ExitStack() as running:
+
+        def start() -> None:
+            popen = subprocess.Popen(command, env=environment, cwd=place.folder, stdout=subprocess.DEVNULL)
+            running.callback(running.enter_context(popen).terminate)
+
+        yield start
 
 
 @contextmanager
-def our_services(place: Place) -> Iterator[None]:
-    """Run all services and a Redis."""
+def our_services(place: Place) -> Iterator[Start]:
+    """Run all services and a Redis, and wait until they have seen that each telescope observes."""
     config = {
         "setup": "done",
         "data_dir": str(place.folder / "data"),
@@ -177,12 +198,25 @@ def our_services(place: Place) -> Iterator[None]:
         services.start_redis()
         for name in services.names:
             services.start(name)
-        yield
+        wait_until_seen(Settings.model_validate(config).gateway)
+        yield lambda: None
+
+
+def wait_until_seen(gateway: GatewaySettings) -> None:
+    """Wait until the services know that every telescope observes."""
+    while True:
+        with suppress(SkyrelayError):  # the gateway does not answer at once
+            seen = ask_gateway(gateway, "/api/v1/status")["telescopes"]
+            if [each["state"] for each in seen] == ["observing"] * TELESCOPES:
+                return
+        time.sleep(_LOOK_EVERY_S)
 
 
 @contextmanager
-def telescope(number: int, host: str, folder: Path, public_key_pem: bytes, stack_s: float) -> Iterator[None]:
-    """Run a telescope with its night's frames in a process of its own."""
+def telescope(
+    number: int, host: str, folder: Path, public_key_pem: bytes, stack_s: float
+) -> Iterator[Callable[[], None]]:
+    """Run a telescope with its night's frames in a process of its own; give what ends its observation."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
     arguments = (there, number, host, folder / _SERIALS[number], public_key_pem, stack_s)
@@ -190,10 +224,15 @@ def telescope(number: int, host: str, folder: Path, public_key_pem: bytes, stack
     process.start()
     try:
         here.recv()
-        yield
+        yield lambda: _end_observation(here)
     finally:
         here.send("stop")
         process.join()
+
+
+def _end_observation(there: Connection) -> None:
+    there.send("end")
+    there.recv()
 
 
 def _simulate(
@@ -224,8 +263,12 @@ def _simulate(
             )
             night = NightPlan(targets=(target,), width=32, height=48)
             NightPlayer(make_night(night, spec, running.wall_clock.to_local)).play()
+        running.observe(_TARGETS[number][0])
         control.send("ready")
-        control.recv()
+        if control.recv() == "end":
+            running.finish_observing()
+            control.send("ended")
+            control.recv()
 
 
 if __name__ == "__main__":
