@@ -1,7 +1,7 @@
 """From a night's last frame to its last delivery: our services beside the sequence that people run today.
 
 Four telescopes with ten blocks each observe until the clock starts. Beside each other, in one run, on fresh
-copies of the same simulated telescopes (processes of their own, on a telescope's own ports) and of the server:
+copies of the same simulated telescopes (processes of their own, on a telescope's own ports) and the server:
 
 - the public client `seestarpy`, in a process and an environment of its own, started the very moment that the
   observation ends: ``stack_all(ips="all")``, which drives the four at once, then ``upload_all_stacks()`` for
