@@ -87,16 +87,18 @@ def book_found_stacks(
         if telescope.clock_wrong_since is not None:
             return
         found = list(find_unbooked(session, telescope, stacks, workshop.settings.site_zone))
-    for one in random.sample(found, min(len(found), _AT_ONCE)):
+    for sighted in random.sample(found, min(len(found), _AT_ONCE)):
         lease.check()
         try:
-            header = seestar.read_header(one.folder, one.file_name)
+            header = seestar.read_header(sighted.folder, sighted.file_name)
         except SkyrelayError as error:
-            _log.info("a stack that was found is not booked now", file=one.file_name, problem=str(error))
+            _log.info("a stack that was found is not booked now", file=sighted.file_name, problem=str(error))
             continue
+        one = _with_measured_offset(sighted, header)
+        chunk_key = _chunk_key(one, header)  # before all others wait for us: it may load astropy
         with workshop.store.write() as session:
             lease.check_write(session)
-            book_found(session, telescope_id, one, header, utc_now())
+            book_found(session, telescope_id, one, header, chunk_key, utc_now())
 
 
 def find_unbooked(
@@ -115,7 +117,7 @@ def find_unbooked(
 
 
 def book_found(
-    session: Session, telescope_id: int, found: Found, header: FitsHeader, now: datetime
+    session: Session, telescope_id: int, found: Found, header: FitsHeader, chunk_key: str, now: datetime
 ) -> Stack | None:
     """Book one, and the block that it covers where there is none; `None` when somebody was quicker.
 
@@ -124,11 +126,10 @@ def book_found(
     header
         The stack's own.
     """
-    found = _with_measured_offset(found, header)
     if not _is_free(session, telescope_id, found.key):
         return None
     block = _block_of(session, telescope_id, found.key) or _new_block(session, telescope_id, found, now)
-    stack = _new_stack(block, found, header, now)
+    stack = _new_stack(block, found, header, chunk_key, now)
     span = _known_span(session, block, found, header)
     if span is not None:
         stack.first_start_at, stack.frames_input = span[0], span[2]
@@ -263,7 +264,7 @@ def _new_block(session: Session, telescope_id: int, found: Found, now: datetime)
     return block
 
 
-def _new_stack(block: Block, found: Found, header: FitsHeader, now: datetime) -> Stack:
+def _new_stack(block: Block, found: Found, header: FitsHeader, chunk_key: str, now: datetime) -> Stack:
     """Make its row as far as its name and header tell; how many frames it was made of they do not."""
     position = position_of(header)
     total_s = header.number("TOTALEXP") or header.number("EXPTIME") or found.frames * block.exposure_s
@@ -276,7 +277,7 @@ def _new_stack(block: Block, found: Found, header: FitsHeader, now: datetime) ->
         original_name=(script.original_name if script else None) or found.file_name,
         crowdsky_name=(script.crowdsky_name if script else None) or found.file_name,
         renamed_at=script.renamed_at if script else now,
-        chunk_key=_chunk_key(found, position),
+        chunk_key=chunk_key,
         frames_input=0,
         frames_aligned=found.frames,
         exposure_total_s=total_s,
@@ -290,10 +291,11 @@ def _new_stack(block: Block, found: Found, header: FitsHeader, now: datetime) ->
     )
 
 
-def _chunk_key(found: Found, position: tuple[float, float] | None) -> str:
+def _chunk_key(found: Found, header: FitsHeader) -> str:
     name = parse_stack_name(found.file_name)
     if isinstance(name, CrowdSkyName):
         return str(name.key)
+    position = position_of(header)
     pixel = None if position is None else healpix_pixel(*position)
     return str(ChunkKey(chunk_of(found.key.start), pixel))
 
