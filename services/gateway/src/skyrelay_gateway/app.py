@@ -34,6 +34,7 @@ from skyrelay_gateway.routes import (
     login,
     network,
     page,
+    purge,
     reference,
     rest,
 )
@@ -97,7 +98,7 @@ def create_app(
     app.add_middleware(Forwarded, trusted=proxies, root_path=root_path)
     app.state.live_feed = LiveFeed(store, redis)
     app.state.list_tags = ListTags(store)
-    for routes in (health, login, access, lists, control, network, page, reference, flower):
+    for routes in (health, login, access, lists, control, network, purge, page, reference, flower):
         app.include_router(routes.router)
     for routes in rest.READING:
         app.include_router(routes.router, dependencies=[requires(Scope.READ)])

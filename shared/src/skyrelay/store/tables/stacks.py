@@ -34,7 +34,7 @@ class Stack(Base):
     renamed_at: Mapped[datetime | None]
     rename_error: Mapped[str | None]
     chunk_key: Mapped[str]
-    frames_input: Mapped[int | None]
+    frames_input: Mapped[int | None]  # not known where another tool made it and its frames are gone
     frames_aligned: Mapped[int | None]
     exposure_total_s: Mapped[float]
     first_start_at: Mapped[datetime]
@@ -59,6 +59,11 @@ class Stack(Base):
     found_at: Mapped[datetime | None]
     is_offered: Mapped[bool] = mapped_column(default=False, server_default=false())
     created_at: Mapped[datetime]
+
+    @property
+    def knows_frames(self) -> bool:
+        """Whether its frames are known; if not, ``last_end_at`` is the earliest that it can be."""
+        return bool(self.frames_input)
 
     @property
     def last_start_at(self) -> datetime | None:
