@@ -88,6 +88,24 @@ def find_ours(rows: Iterable[ServerStack], identity: StackIdentity) -> Finding:
     return Finding(None, may_be)
 
 
+def listed_row(finding: Finding, identity: StackIdentity) -> ServerStack | None:
+    """Give the row that is a stack's, or agrees with it in all but an end that one of the two does not say."""
+    may_be = finding.may_be
+    if finding.row is None and may_be is not None and agrees_but_for_end(may_be, identity):
+        return may_be
+    return finding.row
+
+
+def is_likely(row: ServerStack, identity: StackIdentity) -> bool:
+    """Tell whether a row that may be ours says so itself: by our start, or by one of our chunk keys.
+
+    A row of nothing but nulls speaks against no stack at all, and must not hold all of them up.
+    """
+    return bool(_same_time(row.date_obs_start, identity.first_start_at)) or (
+        row.chunk_key in identity.chunk_keys
+    )
+
+
 def agrees_but_for_end(row: ServerStack, identity: StackIdentity) -> bool:
     """Tell whether telescope, filter, start and total exposure all agree, whatever is known of the end.
 
