@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator, Mapping
 from datetime import time
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeGuard, get_args
+from typing import Annotated, Any, Literal, Self, TypeGuard, get_args
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -27,6 +27,7 @@ from pydantic import (
     SecretStr,
     ValidationError,
     field_validator,
+    model_validator,
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
@@ -195,6 +196,8 @@ class CrowdSkySettings(_Section):
     username: str = ""
     password: SecretStr = SecretStr("")
     scrub_location: bool | None = None
+    route: Literal["stack", "raw"] = "stack"
+    raw_after_h: float = Field(default=168.0, ge=0.0)
     bandwidth_limit: float = Field(default=0.0, ge=0.0)
     quiet_hours: Annotated[tuple[QuietHours, ...], BeforeValidator(_as_spans)] = ()
     confirm_s: float = Field(default=60.0, ge=0.1)
@@ -204,6 +207,16 @@ class CrowdSkySettings(_Section):
     def scrubs_location(self) -> bool:
         """Whether coordinates are removed before anything leaves the house."""
         return self.scrub_location is not False
+
+    @property
+    def prefers_raw(self) -> bool:
+        """Whether blocks go to the server's own stacker, and the telescopes stack only what is asked for."""
+        return self.enabled and self.route == "raw"
+
+    @property
+    def falls_back_to_raw(self) -> bool:
+        """Whether a block that its telescope cannot stack goes to the server's own stacker by itself."""
+        return self.enabled and self.raw_after_h > 0
 
 
 Gigabytes = Annotated[float, Field(ge=0.0)]
@@ -321,6 +334,16 @@ class Settings(BaseSettings):
     data_dir: Path = Path("data")
     secret_key_file: Path | None = None
     setup: Literal["ask", "done"] = "ask"
+
+    @model_validator(mode="after")
+    def _raw_frames_are_sent_by_chunk(self) -> Self:
+        chunks = self.stacking.block_minutes == BLOCK_MINUTES and self.stacking.block_time == "start"
+        if self.crowdsky.prefers_raw and not chunks:
+            raise ValueError(
+                "crowdsky.route: raw sends CrowdSky's quarter hours, by the start of each exposure: "
+                "it needs stacking.block_minutes: 15 and stacking.block_time: start"
+            )
+        return self
 
     @property
     def asked(self) -> tuple[Asked, ...]:

@@ -67,7 +67,7 @@ def send(server: SimulatedCrowdSky, client: CrowdSkyClient, group: RawGroup, tmp
 def test_a_group_becomes_one_stack_and_is_found_again(server: SimulatedCrowdSky, send: Send) -> None:
     first, again = send(), send()
 
-    assert (first.outcome, first.chunks, first.done) == (Outcome.UPLOADED, [KEY], True)
+    assert (first.outcome, list(first.chunks), first.done) == (Outcome.UPLOADED, [KEY], True)
     assert (again.outcome, again.done) == (Outcome.THERE, True)
     assert [stack.n_frames_input for stack in server.uploads] == [3]
 
@@ -195,7 +195,7 @@ def test_a_chunk_that_holds_another_stack_is_left_alone_unless_it_may_be_overwri
     client.upload_stack(StackUpload(write_fits(tmp_path / "lp.fit", FILTER="LP"), "lp.fit"))
 
     kept = send()
-    assert (kept.outcome, kept.skipped) == (Outcome.FAILED, [KEY])
+    assert (kept.outcome, list(kept.skipped)) == (Outcome.FAILED, [KEY])
     assert "the chunk holds stack 1 (M 94, LP)" in kept.reason
     assert server.requests("raw_start") == []
 

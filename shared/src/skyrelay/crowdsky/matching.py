@@ -7,7 +7,7 @@ a field that is null means that it cannot be known, not that it differs.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -86,6 +86,15 @@ def find_ours(rows: Iterable[ServerStack], identity: StackIdentity) -> Finding:
         ):
             may_be = row
     return Finding(None, may_be)
+
+
+def find_all_ours(
+    rows: Sequence[ServerStack], identities: Iterable[StackIdentity]
+) -> list[ServerStack] | None:
+    """Give the rows of several stacks that belong together; `None` unless each of them is surely listed."""
+    found = [find_ours(rows, identity).row for identity in identities]
+    known = [row for row in found if row is not None]
+    return known if known and len(known) == len(found) else None
 
 
 def listed_row(finding: Finding, identity: StackIdentity) -> ServerStack | None:

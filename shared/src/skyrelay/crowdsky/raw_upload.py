@@ -17,12 +17,12 @@ from skyrelay.crowdsky.errors import (
     AnswerLost,
     CrowdSkyError,
     SessionUnknown,
-    UploadRefused,
     may_have_arrived,
 )
-from skyrelay.crowdsky.matching import find_ours
+from skyrelay.crowdsky.matching import find_all_ours
 from skyrelay.crowdsky.patience import Patience
 from skyrelay.crowdsky.raw_frames import LeftOut, RawFrame, RawGroup
+from skyrelay.crowdsky.raw_session import RawAnswer, hand_in, held_by, rows_in_words
 from skyrelay.crowdsky.sent_ledger import SentLedger
 from skyrelay.crowdsky.stacks import RawFrameUpload, ServerStack
 from skyrelay.errors import SkyrelayError
@@ -114,7 +114,7 @@ class RawUpload:
         self, group: RawGroup, rows: Sequence[ServerStack], holders: Mapping[str, RawGroup]
     ) -> RawEntry:
         """Judge a group; of those that share a chunk key the largest may go: one would delete the other."""
-        held = [row for row in rows if row.chunk_key in group.chunk_keys]
+        held = held_by(rows, group.chunk_keys)
         other = next((holders[key] for key in group.chunk_keys if holders[key] is not group), None)
         known = None if self.overwrite else self._known(group, rows)
         if known is not None:
@@ -122,14 +122,15 @@ class RawUpload:
         if other is not None:
             return _taken(group, f"its chunk goes to {other.title}: a chunk holds one stack of raw frames")
         if held and not self.overwrite:
-            return _taken(group, f"the chunk holds {_named(held)}: --overwrite would delete that")
-        return RawEntry(group, Outcome.TO_SEND, f"deletes {_named(held)}" if held else "")
+            return _taken(group, f"the chunk holds {rows_in_words(held)}: --overwrite would delete that")
+        return RawEntry(group, Outcome.TO_SEND, f"deletes {rows_in_words(held)}" if held else "")
 
     def _known(self, group: RawGroup, rows: Sequence[ServerStack]) -> RawEntry | None:
         """Tell what is known of a group that the server has or may have; `None` for one it has not."""
-        ours = find_ours(rows, group.identity).row
+        ours = find_all_ours(rows, group.identities)
         if ours is not None:
-            return RawEntry(group, Outcome.THERE, f"the server has it as stack {ours.id}")
+            there = ", ".join(f"stack {row.id}" for row in ours)
+            return RawEntry(group, Outcome.THERE, f"the server has it as {there}")
         sent = self.ledger.find(group.fingerprint)
         if sent is None or self.clock() - sent.at > self.listed_by:
             return None
@@ -166,11 +167,7 @@ class RawUpload:
     def _refusal(self, token: str, frame: RawFrame) -> str:
         """Send a frame; give the server's words if it will not have it, which are no others' matter."""
         upload = RawFrameUpload(token, frame.path, scrub_location=self.scrub_location)
-        try:
-            self.patience.call(lambda: self.client.send_raw_frame(upload, self.bar(frame.path.name)))
-        except UploadRefused as error:
-            return str(error)
-        return ""
+        return self.patience.call(lambda: hand_in(self.client, upload, self.bar(frame.path.name)))
 
     def _finalize(self, group: RawGroup, token: str, left_out: Sequence[LeftOut]) -> RawEntry:
         self.ledger.begin(group.fingerprint, self.clock())
@@ -185,38 +182,29 @@ class RawUpload:
                 return self._look_for(group, str(error), left_out)
             self.ledger.forget(group.fingerprint)
             raise
-        chunks, skipped = _keys(answer.get("chunks")), _keys(answer.get("skipped"))
-        if not chunks:
+        made = RawAnswer.from_answer(answer)
+        if not made.chunks:
             self.ledger.forget(group.fingerprint)
             reason = "the server skipped it: its chunk holds a stack already"
-            return RawEntry(group, Outcome.FAILED, reason, skipped=skipped, left_out=left_out)
+            return RawEntry(group, Outcome.FAILED, reason, skipped=made.skipped, left_out=left_out)
         self.ledger.accept(group.fingerprint, self.clock())
-        return RawEntry(group, Outcome.UPLOADED, "queued", chunks, skipped, left_out)
+        return RawEntry(group, Outcome.UPLOADED, "queued", made.chunks, made.skipped, left_out)
 
     def _look_for(self, group: RawGroup, said: str, left_out: Sequence[LeftOut]) -> RawEntry:
         """Look for a stack that may have been made, wait, look again, and say how it stands."""
         try:
             for wait in (timedelta(), self.look_again):
                 self.patience.pause(wait.total_seconds())
-                row = None if self.overwrite else find_ours(self._list(), group.identity).row
-                if row is not None:
+                rows = None if self.overwrite else find_all_ours(self._list(), group.identities)
+                if rows is not None:
                     self.ledger.accept(group.fingerprint, self.clock())
-                    reason = f"{said}; the server lists it"
-                    return RawEntry(group, Outcome.UPLOADED, reason, _keys([row.chunk_key]), (), left_out)
+                    reason, keys = f"{said}; the server lists it", [row.chunk_key for row in rows]
+                    chunks = [key for key in keys if key is not None]
+                    return RawEntry(group, Outcome.UPLOADED, reason, chunks, (), left_out)
         except CrowdSkyError as error:
             said = f"{said}; then: {error}"
         reason = f"{said}; it is not listed so far, and may be there all the same: look again later"
         return RawEntry(group, Outcome.UNSURE, reason, left_out=left_out)
-
-
-def _keys(value: object) -> list[str]:
-    return [key for key in value if isinstance(key, str)] if isinstance(value, list) else []
-
-
-def _named(rows: Sequence[ServerStack]) -> str:
-    return ", ".join(
-        f"stack {row.id} ({row.object_name or 'no object'}, {row.filter_name or 'no filter'})" for row in rows
-    )
 
 
 def _taken(group: RawGroup, reason: str) -> RawEntry:

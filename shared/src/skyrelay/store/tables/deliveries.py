@@ -7,7 +7,6 @@ before its own first try; then they are written by the uploader.
 from __future__ import annotations
 
 from datetime import datetime
-
 from typing import Any
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint
