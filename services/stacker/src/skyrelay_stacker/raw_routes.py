@@ -1,8 +1,8 @@
 """Choose the raw route for blocks: because the user prefers it, or because their telescope cannot stack them.
 
 Asked at each tick, of rows and the time alone. A telescope cannot stack a block when it has found too few
-stars in it three times, or when it has been out of reach for ``crowdsky.raw_after_h``. Nothing is chosen twice:
-a block that was handed over is ``raw``, and stays so.
+stars in it three times, or when it has been out of reach for ``crowdsky.raw_after_h``. Nothing is chosen
+twice: a block that was handed over is ``raw``, and stays so.
 """
 
 from __future__ import annotations

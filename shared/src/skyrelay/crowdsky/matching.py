@@ -98,7 +98,7 @@ def find_all_ours(
 
 
 def listed_row(finding: Finding, identity: StackIdentity) -> ServerStack | None:
-    """Give the row that is a stack's, or agrees with it in all but an end that one of the two does not say."""
+    """Give the row that is a stack's, or agrees with it in all but an end that one of them does not say."""
     may_be = finding.may_be
     if finding.row is None and may_be is not None and agrees_but_for_end(may_be, identity):
         return may_be

@@ -45,7 +45,7 @@ class RawAnswer:
 
 
 def hand_in(client: CrowdSkyClient, frame: RawFrameUpload, on_progress: Progress | None = None) -> str:
-    """Send a frame into its session; give the server's words if it will not have it: they are no others' matter.
+    """Send a frame into its session; give the server's words if it will not have it: no other frame's matter.
 
     Raises
     ------

@@ -100,10 +100,8 @@ def _share(
         for identity in identities_of(session, other)
         if other.sent_at is not None
     ]
-    before, after = [], []
-    for claim in theirs:
-        (before if claim.key < mine.key else after).append(claim)
-    return [share_rows(rows, [*before, mine, *after])[mine.key]]
+    in_order = sorted([mine, *theirs], key=lambda claim: claim.key)
+    return [share_rows(rows, in_order)[mine.key]]
 
 
 def _claim(session: Session, delivery: Delivery, identity: StackIdentity) -> Claim:

@@ -1,8 +1,8 @@
 """What a delivery of raw frames has to send, and how far it is: typed, as the delivery's row keeps it.
 
-A frame is written down as handed in once the server said so, and a session as doubtful from the moment in which
-the server may have the whole of a frame until it has answered. Whoever comes next thus goes on with the same
-session, or begins another one; an unfinished session is never stacked.
+A frame is written down as handed in once the server said so, and a session as doubtful from the moment in
+which the server may have the whole of a frame until it has answered. Whoever comes next thus goes on with the
+same session, or begins another one; an unfinished session is never stacked.
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
 """The raw route: a block whose frames go to the server's own stacker, instead of a stack of them.
 
-A block is on one route or on the other: it becomes ``raw`` in the transaction that owes its frames, and leaves
-that state, for its telescope to stack it after all, only if a person says so.
+A block is on one route or on the other: it becomes ``raw`` in the transaction that owes its frames, and
+leaves that state, for its telescope to stack it after all, only if a person says so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -51,7 +52,10 @@ def why_not_raw(block: Block, telescope: Telescope, frames: Sequence[Frame]) -> 
         return "none of its frames can be sent"
     chunk = chunk_of(block.start_at)
     if elsewhere := sum(frame.start_at is None or chunk_of(frame.start_at) != chunk for frame in frames):
-        return f"{elsewhere} of its {len(frames)} frames began in another quarter hour (stacking.block_time: name)"
+        return (
+            f"{elsewhere} of its {len(frames)} frames began in another quarter hour of UTC, which the server "
+            "would file them under (stacking.block_time: name)"
+        )
     if away := sum(not _can_be_had(frame, telescope) for frame in frames):
         return (
             f"{away} of its {len(frames)} frames lie neither in a watched folder of this server nor on a "
@@ -129,7 +133,8 @@ def _owe(session: Session, block: Block, now: datetime, actor: str) -> Delivery:
         )
         session.add(delivery)
     elif delivery.state == DeliveryState.DEAD:  # an earlier one, withdrawn or given up
-        again = {"needs_you": False, "next_attempt_at": None, "raw_frames": None, "raw_session": None}
+        again: dict[str, Any] = {"needs_you": False, "next_attempt_at": None, "raw_frames": None}
+        again |= {"raw_session": None, "ask_first": False}
         move_delivery(session, delivery, DeliveryState.PENDING, now=now, actor=actor, reason=reason, **again)
     else:
         audit(session, now=now, actor=actor, subject=("delivery", delivery.id), event="owed again")

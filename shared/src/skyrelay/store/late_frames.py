@@ -1,4 +1,4 @@
-"""Frames that came after the stack of their block was made, or its raw frames were sent: shown, and stacked only if a person asks."""
+"""Frames that came after their block was stacked or sent: shown, and stacked only if a person asks."""
 
 from __future__ import annotations
 

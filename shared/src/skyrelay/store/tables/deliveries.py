@@ -1,7 +1,7 @@
 """The outbox: one row for each thing owed to one destination.
 
-A stack's, and that of a block's raw frames, is inserted by the stacker with the fact that it reports, a measurement's by the cloud agent
-before its own first try; then they are written by the uploader.
+A stack's, and that of a block's raw frames, is inserted by the stacker with the fact that it reports, a
+measurement's by the cloud agent before its own first try; then they are written by the uploader.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ class Delivery(Base):
         UniqueConstraint("measurement_id", "kind"),
         UniqueConstraint("block_id", "destination"),
         CheckConstraint(
-            "(CASE WHEN stack_id IS NULL THEN 0 ELSE 1 END) + (CASE WHEN measurement_id IS NULL THEN 0 ELSE 1 END)"
+            "(CASE WHEN stack_id IS NULL THEN 0 ELSE 1 END)"
+            " + (CASE WHEN measurement_id IS NULL THEN 0 ELSE 1 END)"
             " + (CASE WHEN block_id IS NULL THEN 0 ELSE 1 END) = 1",
             name="one_subject",
         ),
