@@ -91,8 +91,8 @@ def _totals(receipt: Receipt) -> Table:
     grid.add_row("Stacked", f"{_plural(totals.blocks_stacked, 'block')} of {totals.blocks}, "
                             f"{_plural(totals.frames_in_stacks, 'frame')}")  # fmt: skip
     if totals.blocks_raw:
-        grid.add_row("Sent raw", f"{_plural(totals.blocks_raw, 'block')} of {totals.blocks}, "
-                                 f"{_plural(totals.frames_sent_raw, 'frame')} for the server to stack")  # fmt: skip
+        frames = f"{_plural(totals.frames_sent_raw, 'frame')} for the server to stack"
+        grid.add_row("Sent raw", f"{_plural(totals.blocks_raw, 'block')} of {totals.blocks}, {frames}")
     grid.add_row(
         "Delivered", f"{totals.delivered} of {totals.deliveries}, {totals.confirmed} confirmed by the server"
     )

@@ -125,7 +125,7 @@ def _is_left_alone(since: datetime) -> ColumnElement[bool]:
     waiting = Block.state.in_([BlockState.COLLECTING, BlockState.READY, BlockState.FAILED])
     is_here = exists().where(Frame.block_id == Block.id, Frame.seen_path.is_not(None))
     is_away = or_(Telescope.state == TelescopeState.UNREACHABLE, Telescope.host.is_(None))
-    return and_(is_away, heard, waiting, is_here)
+    return and_(is_away, heard, waiting, is_here, Block.requested.is_(False))
 
 
 def _is_settled(block: Block, stacking: StackingSettings, now: datetime) -> bool:

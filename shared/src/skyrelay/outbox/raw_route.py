@@ -98,7 +98,7 @@ def withdraw_raw(session: Session, block: Block, *, now: datetime, actor: str) -
     The caller takes the block back from ``raw`` in the same transaction, because a person asked for it.
     """
     session.execute(update(Frame).where(Frame.block_id == block.id).values(is_sent_raw=False))
-    delivery = raw_delivery_of(session, block.id)
+    delivery = raw_delivery_of(session, block.id, lock=True)
     if delivery is None or delivery.state in {DeliveryState.CONFIRMED, DeliveryState.ACCEPTED}:
         return
     if delivery.state != DeliveryState.DEAD:
@@ -107,10 +107,10 @@ def withdraw_raw(session: Session, block: Block, *, now: datetime, actor: str) -
     delivery.reason, delivery.needs_you = _WITHDRAWN, False
 
 
-def raw_delivery_of(session: Session, block_id: int) -> Delivery | None:
+def raw_delivery_of(session: Session, block_id: int, *, lock: bool = False) -> Delivery | None:
     """Give the delivery of a block's raw frames, if there is or was one."""
     query = select(Delivery).where(Delivery.block_id == block_id, Delivery.destination == CROWDSKY)
-    return session.scalar(query.with_for_update())
+    return session.scalar(query.with_for_update() if lock else query)
 
 
 def _can_be_had(frame: Frame, telescope: Telescope) -> bool:
@@ -120,7 +120,7 @@ def _can_be_had(frame: Frame, telescope: Telescope) -> bool:
 
 
 def _owe(session: Session, block: Block, now: datetime, actor: str) -> Delivery:
-    delivery, reason = raw_delivery_of(session, block.id), "its raw frames are to be sent"
+    delivery, reason = raw_delivery_of(session, block.id, lock=True), "its raw frames are to be sent"
     if delivery is None:
         delivery = Delivery(
             kind=DeliveryKind.RAW,

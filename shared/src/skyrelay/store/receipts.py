@@ -1,7 +1,7 @@
 """The receipt of a night: what became of every sub-frame that was seen.
 
-Each frame is in exactly one account (in a stack, sent raw, covered, skipped, failed, waiting, held, or missing),
-and what is held or missing is named. Built with five queries, however long the night was.
+Each frame is in exactly one account (in a stack, sent raw, covered, skipped, failed, waiting, held, or
+missing), and what is held or missing is named. Built with five queries, however long the night was.
 """
 
 from __future__ import annotations
