@@ -24,8 +24,8 @@ class BlockState(StrEnum):
     STACKED = "stacked"
     SKIPPED = "skipped"  # too short; back to collecting when late frames come
     COVERED = "covered"  # a stack of it was there already
-    RAW = "raw"  # its raw frames go, or went, to the server's own stacker instead
     FAILED = "failed"  # waits for its next try, or for a person
+    RAW = "raw"  # its raw frames go, or went, to the server's own stacker instead
 
 
 BLOCK_STEPS: Mapping[BlockState, frozenset[BlockState]] = {
