@@ -6,27 +6,21 @@ session is never stacked. So a session whose frame got no answer is left alone, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from skyrelay.crowdsky.body import Progress
-from skyrelay.crowdsky.bulk_upload import NOT_DONE, Outcome
-from skyrelay.crowdsky.client import CrowdSkyClient
+from skyrelay.crowdsky.bulk_upload import NOT_DONE, Outcome, left_to_services
 from skyrelay.crowdsky.errors import (
     AnswerLost,
-    CrowdSkyError,
     SessionUnknown,
     may_have_arrived,
 )
 from skyrelay.crowdsky.matching import find_all_ours
-from skyrelay.crowdsky.patience import Patience
 from skyrelay.crowdsky.raw_frames import LeftOut, RawFrame, RawGroup
 from skyrelay.crowdsky.raw_session import RawAnswer, hand_in, held_by, rows_in_words
-from skyrelay.crowdsky.sent_ledger import SentLedger
+from skyrelay.crowdsky.sender import Sender
 from skyrelay.crowdsky.stacks import RawFrameUpload, ServerStack
 from skyrelay.errors import SkyrelayError
-from skyrelay.service import utc_now
 
 _SESSIONS = 2  # tried for one group
 
@@ -59,36 +53,16 @@ class RawEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RawUpload:
-    """Sends groups of raw frames.
+class RawUpload(Sender):
+    """Sends groups of raw frames; `Sender` has the other attributes. The server is asked to scrub as well.
 
     Attributes
     ----------
-    client, ledger
-        The account, and the memory of what was sent to it.
-    scrub_location
-        Whether the site's coordinates are removed first, and the server asked to do so too.
     overwrite
         Whether the stacks that a chunk holds are deleted for it: all of them, others' filters too.
-    look_again
-        How long to wait for a stack to be listed whose answer was lost.
-    listed_by
-        How long after it was sent a stack may be missing in the server's list.
-    patience, clock
-        For tests of the waiting.
-    bar
-        Gives, for a name, what shows its progress.
     """
 
-    client: CrowdSkyClient
-    ledger: SentLedger
-    scrub_location: bool
     overwrite: bool
-    look_again: timedelta
-    listed_by: timedelta
-    patience: Patience = field(default_factory=Patience)
-    clock: Callable[[], datetime] = utc_now
-    bar: Callable[[str], Progress | None] = lambda _: None
 
     def plan(self, groups: Sequence[RawGroup]) -> list[RawEntry]:
         """Say what would be sent.
@@ -98,7 +72,7 @@ class RawUpload:
         CrowdSkyError
             If the server's list cannot be had.
         """
-        rows = self._list() if groups else []
+        rows = self.list_rows() if groups else []
         largest_first = sorted(groups, key=lambda group: -len(group.frames))
         holders = {key: group for group in reversed(largest_first) for key in group.chunk_keys}
         return [self._decide(group, rows, holders) for group in groups]
@@ -106,9 +80,6 @@ class RawUpload:
     def carry_out(self, plan: Sequence[RawEntry]) -> list[RawEntry]:
         """Send what is to be sent; a group that fails does not stop the others."""
         return [self._send(entry.group) if entry.outcome is Outcome.TO_SEND else entry for entry in plan]
-
-    def _list(self) -> list[ServerStack]:
-        return self.patience.call(self.client.list_stacks)
 
     def _decide(
         self, group: RawGroup, rows: Sequence[ServerStack], holders: Mapping[str, RawGroup]
@@ -131,6 +102,11 @@ class RawUpload:
         if ours is not None:
             there = ", ".join(f"stack {row.id}" for row in ours)
             return RawEntry(group, Outcome.THERE, f"the server has it as {there}")
+        chunk, telescope, _, filter_name, exposure_s = group.frames[0].kind
+        books = self.books
+        state = books.raw_delivery_of(chunk, telescope, filter_name, exposure_s) if books else None
+        if state is not None:
+            return RawEntry(group, *left_to_services(state))
         sent = self.ledger.find(group.fingerprint)
         if sent is None or self.clock() - sent.at > self.listed_by:
             return None
@@ -191,20 +167,17 @@ class RawUpload:
         return RawEntry(group, Outcome.UPLOADED, "queued", made.chunks, made.skipped, left_out)
 
     def _look_for(self, group: RawGroup, said: str, left_out: Sequence[LeftOut]) -> RawEntry:
-        """Look for a stack that may have been made, wait, look again, and say how it stands."""
-        try:
-            for wait in (timedelta(), self.look_again):
-                self.patience.pause(wait.total_seconds())
-                rows = None if self.overwrite else find_all_ours(self._list(), group.identities)
-                if rows is not None:
-                    self.ledger.accept(group.fingerprint, self.clock())
-                    reason, keys = f"{said}; the server lists it", [row.chunk_key for row in rows]
-                    chunks = [key for key in keys if key is not None]
-                    return RawEntry(group, Outcome.UPLOADED, reason, chunks, (), left_out)
-        except CrowdSkyError as error:
-            said = f"{said}; then: {error}"
-        reason = f"{said}; it is not listed so far, and may be there all the same: look again later"
-        return RawEntry(group, Outcome.UNSURE, reason, left_out=left_out)
+        """Look for stacks that may have been made, wait, look again, and say how it stands."""
+
+        def find(rows: Sequence[ServerStack]) -> list[ServerStack] | None:
+            return None if self.overwrite else find_all_ours(rows, group.identities)
+
+        found, words = self.look_twice(find, said)
+        if found is None:
+            return RawEntry(group, Outcome.UNSURE, words, left_out=left_out)
+        self.ledger.accept(group.fingerprint, self.clock())
+        chunks = [row.chunk_key for row in found if row.chunk_key is not None]
+        return RawEntry(group, Outcome.UPLOADED, words, chunks, (), left_out)
 
 
 def _taken(group: RawGroup, reason: str) -> RawEntry:
