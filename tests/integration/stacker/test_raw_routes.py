@@ -18,6 +18,7 @@ from skyrelay.store.tables import Block, Frame, Telescope
 from skyrelay_simulators.telescope import SimulatedTelescope
 from skyrelay_simulators.telescope.rpc_codes import Code, RpcError
 from skyrelay_stacker.raw_routes import choose_raw_routes
+from support.recorded_night import RecordedNight
 from support.telescopes import EVENING, MakeTelescope, asked, frame_names, take_frames
 from support.workshop import Home, seen
 
@@ -242,6 +243,27 @@ def test_frames_that_left_their_telescope_are_sent_where_raw_is_preferred(
 
     assert (block.state, home.deliveries[0].state) == (BlockState.RAW, DeliveryState.PENDING)
     assert "does not have its frames" in block.reason
+
+
+def test_what_waits_or_is_held_back_does_not_hold_the_others_up(home: Home) -> None:
+    home.prefer("crowdsky", route="raw")
+    evening = datetime(2026, 2, 27, 20, 0)  # noqa: DTZ001 - a telescope's wall clock
+    with home.store.write() as session:
+        night = RecordedNight(session)
+        awake = night.telescope("awake", state=TelescopeState.READY)
+        asleep = night.telescope("asleep", state=TelescopeState.UNREACHABLE)
+        for number in range(30):
+            start = evening + timedelta(minutes=15 * number)
+            night.block(asleep, "M 81", start, BlockState.READY, frames=5)
+            night.block(awake, "M 31", start, BlockState.READY, frames=5)
+        last = night.block(awake, "M 81", evening + timedelta(hours=9), BlockState.READY, frames=5).id
+        order_pause(session, None, "M 31", by="person", reason="", now=utc_now())
+    home.change(Frame, inventoried_at=utc_now())
+
+    with home.store.write() as session:
+        assert choose_raw_routes(session, home.settings, utc_now()) == 1
+
+    assert [block.id for block in home.rows(Block) if block.state == BlockState.RAW] == [last]
 
 
 def test_a_block_of_two_quarter_hours_is_not_sent_and_says_why(

@@ -19,7 +19,7 @@ from skyrelay.logs import get_logger
 from skyrelay.outbox.raw_route import frames_for_raw, is_at_hand, send_raw, why_not_raw
 from skyrelay.settings import Settings, StackingSettings
 from skyrelay.store.pauses import pause_of, pauses_on
-from skyrelay.store.tables import Block, Frame, Telescope
+from skyrelay.store.tables import Block, Frame, Pause, Telescope
 from skyrelay_stacker.dawns import dawn_at
 from skyrelay_stacker.recording import ACTOR
 
@@ -34,9 +34,11 @@ def choose_raw_routes(session: Session, settings: Settings, now: datetime) -> in
     """Hand over the blocks that are to go by the raw route now; give how many those were."""
     if settings.stacking.when == "manual" or not settings.crowdsky.enabled:
         return 0
-    chosen = 0
-    for block, telescope, reason in list(_candidates(session, settings, now)):
-        chosen += _choose(session, block, telescope, settings, reason, now)
+    brakes, chosen = _Brakes(session, settings, now), 0
+    for block, telescope, reason in _candidates(session, settings, now):
+        chosen += _choose(session, block, telescope, brakes, reason)
+        if chosen >= _MOST_AT_ONCE:
+            break
     return chosen
 
 
@@ -45,7 +47,7 @@ def choose_after_star_failures(
 ) -> None:
     """Hand over a block that has just failed, if it failed for want of stars often enough."""
     if settings.crowdsky.falls_back_to_raw and block.too_few_stars >= STAR_FAILURES:
-        _choose(session, block, telescope, settings, _too_few_stars(block), now)
+        _choose(session, block, telescope, _Brakes(session, settings, now), _too_few_stars(block))
 
 
 def is_tried_again(block: Block, settings: Settings) -> bool:
@@ -90,13 +92,22 @@ def _blocks(
             condition,
         )
         .order_by(Block.start_at, Block.id)
-        .limit(_MOST_AT_ONCE)
     )
     return [(block, telescope) for block, telescope in session.execute(query)]
 
 
 def _is_preferred() -> ColumnElement[bool]:
-    return and_(Block.state.in_([BlockState.READY, BlockState.FAILED]), Block.requested.is_(False))
+    """Say which blocks are done with collecting, and can be had from here or from their telescope."""
+    answers = and_(Telescope.host.is_not(None), Telescope.state != TelescopeState.UNREACHABLE)
+    waits = Block.state.in_([BlockState.READY, BlockState.FAILED])
+    return and_(waits, Block.requested.is_(False), or_(answers, ~_is_in_part_elsewhere()))
+
+
+def _is_in_part_elsewhere() -> ColumnElement[bool]:
+    """Say which blocks have frames that no watched folder has shown."""
+    goes = Frame.state.in_([FrameState.OK, FrameState.NOT_ON_TELESCOPE])
+    of_block = (Frame.block_id == Block.id, Frame.stack_id.is_(None), goes)
+    return exists().where(*of_block, Frame.seen_path.is_(None))
 
 
 def _is_only_here() -> ColumnElement[bool]:
@@ -105,6 +116,7 @@ def _is_only_here() -> ColumnElement[bool]:
     is_gone = exists().where(*of_block, Frame.state == FrameState.NOT_ON_TELESCOPE)
     return and_(
         Block.requested.is_(False),
+        ~_is_in_part_elsewhere(),
         or_(
             and_(Block.state.in_([BlockState.SKIPPED, BlockState.COLLECTING]), is_gone),
             and_(Block.state == BlockState.COLLECTING, Telescope.host.is_(None), exists().where(*of_block)),
@@ -125,7 +137,8 @@ def _is_left_alone(since: datetime) -> ColumnElement[bool]:
     waiting = Block.state.in_([BlockState.COLLECTING, BlockState.READY, BlockState.FAILED])
     is_here = exists().where(Frame.block_id == Block.id, Frame.seen_path.is_not(None))
     is_away = or_(Telescope.state == TelescopeState.UNREACHABLE, Telescope.host.is_(None))
-    return and_(is_away, heard, waiting, is_here, Block.requested.is_(False))
+    is_all_here = and_(is_here, ~_is_in_part_elsewhere())
+    return and_(is_away, heard, waiting, is_all_here, Block.requested.is_(False))
 
 
 def _is_settled(block: Block, stacking: StackingSettings, now: datetime) -> bool:
@@ -134,37 +147,48 @@ def _is_settled(block: Block, stacking: StackingSettings, now: datetime) -> bool
     return ended <= now and (block.frames_changed_at or block.created_at) <= now - _SETTLED
 
 
-def _choose(
-    session: Session, block: Block, telescope: Telescope, settings: Settings, reason: str, now: datetime
-) -> bool:
-    frames = frames_for_raw(session, block)
-    if _is_held_back(session, block, telescope, settings, len(frames), now):
+class _Brakes:
+    """What may hold a block back, looked up once a telescope: pauses, the dawn, what is worth it."""
+
+    def __init__(self, session: Session, settings: Settings, now: datetime) -> None:
+        self._session, self._settings, self.now = session, settings, now
+        self._pauses: dict[int, Sequence[Pause]] = {}
+        self._dawns: dict[int, datetime | None] = {}
+
+    def hold(self, block: Block, telescope: Telescope) -> bool:
+        """Tell whether a person's pause or the dawn holds a block back, or its target is left alone."""
+        if telescope.id not in self._pauses:
+            self._pauses[telescope.id] = pauses_on(self._session, telescope.id)
+            self._dawns[telescope.id] = dawn_at(telescope, self._settings, self.now)
+        dawn = self._dawns[telescope.id]
+        if pause_of(self._pauses[telescope.id], block.target) is not None:
+            return True
+        if dawn is not None and block.start_at >= dawn:
+            return True
+        return not block.requested and bool(excluded(block.target, self._settings.stacking.exclude))
+
+    def is_too_short(self, block: Block, frames: int) -> bool:
+        """Tell whether so many frames are not worth sending."""
+        short = too_short([block.exposure_s] * frames, self._settings.stacking.min_exptime)
+        return not block.requested and bool(short)
+
+
+def _choose(session: Session, block: Block, telescope: Telescope, brakes: _Brakes, reason: str) -> bool:
+    if brakes.hold(block, telescope):
         return False
-    if block.state in {BlockState.SKIPPED, BlockState.COLLECTING}:
-        why_not = None if all(map(is_at_hand, frames)) and frames else "not all of its frames are at hand"
-    else:
-        why_not = why_not_raw(block, telescope, frames)
+    frames = frames_for_raw(session, block)
+    if brakes.is_too_short(block, len(frames)):
+        return False
+    if block.state in {BlockState.SKIPPED, BlockState.COLLECTING} and not all(map(is_at_hand, frames)):
+        return False
+    why_not = why_not_raw(block, telescope, frames)
     if why_not is not None:
         _note(block, f"{reason}; it cannot go so far: {why_not}")
         return False
-    send_raw(
-        session, block, frames, now=now, actor=ACTOR, reason=f"{reason}: {_plural(len(frames))} to be sent"
-    )
+    words = f"{reason}: {_plural(len(frames))} to be sent"
+    send_raw(session, block, frames, now=brakes.now, actor=ACTOR, reason=words)
     _log.info("a block goes by the raw route", block=block.id, reason=reason, frames=len(frames))
     return True
-
-
-def _is_held_back(
-    session: Session, block: Block, telescope: Telescope, settings: Settings, frames: int, now: datetime
-) -> bool:
-    """Tell whether a person's pause, the dawn or a rule about what is worth it stands in the way."""
-    if pause_of(pauses_on(session, telescope.id), block.target) is not None:
-        return True
-    dawn = dawn_at(telescope, settings, now)
-    if dawn is not None and block.start_at >= dawn:
-        return True
-    short = too_short([block.exposure_s] * frames, settings.stacking.min_exptime)
-    return not block.requested and bool(excluded(block.target, settings.stacking.exclude) or short)
 
 
 def _note(block: Block, reason: str) -> None:
