@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, NaiveDatetime
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from skyrelay.domain.states import OWED_DELIVERIES, BlockState, DeliveryKind, DeliveryState, FrameState
@@ -278,16 +278,24 @@ def _read(session: Session, night: date) -> _Records:
 
 def _count(session: Session, night: str) -> Mapping[int, Mapping[str, tuple[int, float]]]:
     stacked = Frame.stack_id.is_not(None)
-    sent_raw = and_(Frame.is_sent_raw, Block.state == BlockState.RAW)
     rows = session.execute(
-        select(Block.id, Frame.state, stacked, sent_raw, func.count(), func.sum(Frame.exposure_s))
+        select(
+            Block.id,
+            Block.state,
+            Frame.state,
+            stacked,
+            Frame.is_sent_raw,
+            func.count(),
+            func.sum(Frame.exposure_s),
+        )
         .join(Block, Block.id == Frame.block_id)
         .where(Block.night == night)
-        .group_by(Block.id, Frame.state, stacked, sent_raw)
+        .group_by(Block.id, Block.state, Frame.state, stacked, Frame.is_sent_raw)
     )
     counts: dict[int, dict[str, tuple[int, float]]] = defaultdict(lambda: defaultdict(lambda: (0, 0.0)))
-    for block_id, state, is_stacked, is_sent_raw, number, exposure_s in rows:
-        account = _account(state, is_stacked=bool(is_stacked), is_sent_raw=bool(is_sent_raw))
+    for block_id, block_state, state, is_stacked, is_sent_raw, number, exposure_s in rows:
+        is_raw = bool(is_sent_raw) and block_state == BlockState.RAW
+        account = _account(state, is_stacked=bool(is_stacked), is_sent_raw=is_raw)
         frames, total_s = counts[block_id][account]
         counts[block_id][account] = (frames + number, total_s + exposure_s)
     return counts
