@@ -24,7 +24,7 @@ from skyrelay_stacker.dawns import dawn_at
 from skyrelay_stacker.recording import ACTOR
 
 STAR_FAILURES = 3  # of one block: clouds do not pass over frames that are taken already
-_MOST_AT_ONCE = 50  # blocks in one tick: the next one goes on
+_MOST_AT_ONCE = 10  # blocks in one tick: it is short, and the uploader sends none faster than it comes again
 _SETTLED = timedelta(hours=1)  # without a new frame: then a copy into a watched folder is over
 
 _log = get_logger(__name__)
@@ -73,8 +73,8 @@ def _candidates(
         return
     for block, telescope in _blocks(session, _is_without_stars(), now):
         yield block, telescope, _too_few_stars(block)
-    patience = timedelta(hours=settings.crowdsky.raw_after_h)
-    for block, telescope in _blocks(session, _is_left_alone(now - patience), now):
+    away = _away_since(session, now - timedelta(hours=settings.crowdsky.raw_after_h))
+    for block, telescope in _blocks(session, _is_left_alone(away), now) if away else ():
         if _is_settled(block, settings.stacking, now):
             yield block, telescope, _away(telescope, now)
 
@@ -128,17 +128,22 @@ def _is_without_stars() -> ColumnElement[bool]:
     return and_(Block.state == BlockState.FAILED, Block.too_few_stars >= STAR_FAILURES)
 
 
-def _is_left_alone(since: datetime) -> ColumnElement[bool]:
-    """Say which blocks' telescopes have been out of reach since then."""
-    heard = or_(
+def _away_since(session: Session, since: datetime) -> Sequence[int]:
+    """Give the telescopes that have been out of reach since then."""
+    unheard = or_(
         Telescope.last_seen_at <= since,
         and_(Telescope.last_seen_at.is_(None), Telescope.created_at <= since),
     )
+    is_away = or_(Telescope.state == TelescopeState.UNREACHABLE, Telescope.host.is_(None))
+    return session.scalars(select(Telescope.id).where(is_away, unheard)).all()
+
+
+def _is_left_alone(telescope_ids: Sequence[int]) -> ColumnElement[bool]:
+    """Say which blocks of those telescopes wait, though a watched folder has shown all of their frames."""
     waiting = Block.state.in_([BlockState.COLLECTING, BlockState.READY, BlockState.FAILED])
     is_here = exists().where(Frame.block_id == Block.id, Frame.seen_path.is_not(None))
-    is_away = or_(Telescope.state == TelescopeState.UNREACHABLE, Telescope.host.is_(None))
-    is_all_here = and_(is_here, ~_is_in_part_elsewhere())
-    return and_(is_away, heard, waiting, is_all_here, Block.requested.is_(False))
+    is_theirs = and_(Block.telescope_id.in_(telescope_ids), Block.requested.is_(False))
+    return and_(is_theirs, waiting, is_here, ~_is_in_part_elsewhere())
 
 
 def _is_settled(block: Block, stacking: StackingSettings, now: datetime) -> bool:
