@@ -122,7 +122,7 @@ def needs_of_late_frames(session: Session, now: datetime) -> Iterator[NeedsYou]:
         again = Action(label="Stack again", path="api/v1/stack", body={"block_id": block.id, "again": True})
         yield NeedsYou(
             what=f"{block.target} on {telescope}, {start_local:%H:%M} in the night of {block.night}",
-            reason=f"{late_words(number)} for its stack",
+            reason=f"{late_words(number)} {_TOO_LATE_FOR[BlockState(block.state)]}",
             what_to_do="Have it stacked again, which makes a second stack beside the first, or let it be.",
             action=again,
         )
@@ -177,6 +177,10 @@ def needs_of_deliveries(session: Session) -> Iterator[NeedsYou]:
         )
 
 
+_TOO_LATE_FOR = {
+    BlockState.STACKED: "for its stack",
+    BlockState.RAW: "to be sent with its other raw frames",
+}
 _FULL_REMEDY = "Free some space on its disk; stacks are fetched again by themselves once there is some."
 _DELIVERY_REMEDY = "Put right what the reason names, then have it sent again."
 _DELIVERY_REMEDIES = {
