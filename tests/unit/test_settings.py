@@ -198,6 +198,11 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
     ("content", "said"),
     [
         ({"stacking": {"block_minutes": 7}}, "stacking.block_minutes: 7 is no block length"),
+        (
+            {"crowdsky": {"route": "raw"}, "stacking": {"block_minutes": 5}},
+            "crowdsky.route: raw sends CrowdSky's quarter hours",
+        ),
+        ({"crowdsky": {"route": "raw"}, "stacking": {"block_time": "name"}}, "stacking.block_time: start"),
         ({"stacking": {"when": "dusk"}}, "stacking.when: "),
         ({"stacking": {"grace_s": float("inf")}}, "stacking.grace_s: Input should be a finite number"),
         ({"stacking": {"min_exptime": float("nan")}}, "stacking.min_exptime: "),

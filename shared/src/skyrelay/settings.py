@@ -199,6 +199,8 @@ class CrowdSkySettings(_Section):
     username: str = ""
     password: SecretStr = SecretStr("")
     scrub_location: bool | None = None
+    route: Literal["stack", "raw"] = "stack"
+    raw_after_h: float = Field(default=168.0, ge=0.0)
     bandwidth_limit: float = Field(default=0.0, ge=0.0)
     quiet_hours: Annotated[tuple[QuietHours, ...], BeforeValidator(_as_spans)] = ()
     confirm_s: float = Field(default=60.0, ge=0.1)
@@ -208,6 +210,16 @@ class CrowdSkySettings(_Section):
     def scrubs_location(self) -> bool:
         """Whether coordinates are removed before anything leaves the house."""
         return self.scrub_location is not False
+
+    @property
+    def prefers_raw(self) -> bool:
+        """Whether blocks go to the server's own stacker, and the telescopes stack only what is asked for."""
+        return self.enabled and self.route == "raw"
+
+    @property
+    def falls_back_to_raw(self) -> bool:
+        """Whether a block that its telescope cannot stack goes to the server's own stacker by itself."""
+        return self.enabled and self.raw_after_h > 0
 
 
 Gigabytes = Annotated[float, Field(ge=0.0)]
@@ -392,6 +404,16 @@ class Settings(BaseSettings):
     data_dir: Path = Path("data")
     secret_key_file: Path | None = None
     setup: Literal["ask", "done"] = "ask"
+
+    @model_validator(mode="after")
+    def _raw_frames_are_sent_by_chunk(self) -> Self:
+        chunks = self.stacking.block_minutes == BLOCK_MINUTES and self.stacking.block_time == "start"
+        if self.crowdsky.prefers_raw and not chunks:
+            raise ValueError(
+                "crowdsky.route: raw sends CrowdSky's quarter hours, by the start of each exposure: "
+                "it needs stacking.block_minutes: 15 and stacking.block_time: start"
+            )
+        return self
 
     @property
     def asked(self) -> tuple[Asked, ...]:

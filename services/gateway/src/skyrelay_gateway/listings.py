@@ -220,7 +220,7 @@ def _delivery_query() -> AnySelect:
     return (
         select(Delivery, Stack, Block, Telescope.name.label("telescope"), Measurement)
         .outerjoin(Stack, Stack.id == Delivery.stack_id)
-        .outerjoin(Block, Block.id == Stack.block_id)
+        .outerjoin(Block, Block.id == func.coalesce(Stack.block_id, Delivery.block_id))
         .outerjoin(Telescope, Telescope.id == Block.telescope_id)
         .outerjoin(Measurement, Measurement.id == Delivery.measurement_id)
     )

@@ -139,7 +139,10 @@ class StackView(View):
 
 
 class DeliveryView(View):
-    """A delivery: one thing owed to one destination; what only a stack has is null for the others."""
+    """A delivery: one thing owed to one destination; what only a stack has is null for the others.
+
+    Of kind ``raw frames`` it is a block's: they go to the server's own stacker.
+    """
 
     id: int
     kind: DeliveryKind
@@ -173,6 +176,7 @@ class NightView(View):
     frames: int
     blocks: int
     blocks_stacked: int
+    blocks_raw: int
     blocks_skipped: int
     blocks_covered: int
     blocks_failed: int
@@ -425,6 +429,24 @@ class OfferAnswer(View):
     dry_run: bool
     stacks: int
     names: tuple[str, ...]
+
+
+class RawRequest(BaseModel):
+    """Which block's raw frames to send to the server's own stacker."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra={"examples": [{"block_id": 7}]})
+
+    block_id: int = Field(ge=1, le=2**53)
+    dry_run: bool = False
+
+
+class RawAnswer(View):
+    """The frames that are sent now, or would be (``dry_run``)."""
+
+    dry_run: bool
+    block_id: int
+    frames: int
+    size_bytes: int
 
 
 class RetryAnswer(View):

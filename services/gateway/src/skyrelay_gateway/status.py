@@ -72,6 +72,7 @@ def _needs(
     yield from needs.needs_of_late_frames(session, gateway.clock())
     yield from needs.needs_of_lost_telescopes(session, gateway.clock())
     yield from needs.needs_of_deliveries(session)
+    yield from needs.needs_of_frames_that_are_only_here(session, gateway.settings, gateway.clock())
     yield from needs.needs_of_frames(session, gateway.clock())
 
 

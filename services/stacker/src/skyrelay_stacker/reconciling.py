@@ -19,6 +19,7 @@ from skyrelay.store.pauses import pause_of, pause_words, pauses_on
 from skyrelay.store.runs import end_run
 from skyrelay.store.tables import Block, Purge, PurgePart, Run, Telescope
 from skyrelay_stacker.planning import retry_failed
+from skyrelay_stacker.raw_routes import choose_raw_routes
 from skyrelay_stacker.releasing import settle_released
 from skyrelay_stacker.turns import next_block_of, next_blocks
 from skyrelay_stacker.workshop import Workshop
@@ -49,6 +50,7 @@ def reconcile(workshop: Workshop) -> None:
 def due_everywhere(session: Session, settings: Settings, now: datetime) -> list[NudgeInWords]:
     """Say what is to be done on each telescope now, and close the runs of those that have nothing left."""
     retry_failed(session, now)
+    choose_raw_routes(session, settings, now)
     # Who has waited longest comes first in the queue: there may be more telescopes than workers.
     turns = select(Telescope).order_by(Telescope.served_at.asc().nulls_first(), Telescope.id)
     telescopes = session.scalars(turns).all()

@@ -1,4 +1,4 @@
-"""Frames that came after the stack of their block was made: shown, and stacked only if a person asks."""
+"""Frames that came after their block was stacked or sent: shown, and stacked only if a person asks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from skyrelay.store.tables import Block, Frame
 
 def is_late() -> ColumnElement[bool]:
     """Say which frames, joined with their blocks, came too late."""
-    return and_(Block.state == BlockState.STACKED, Frame.stack_id.is_(None), Frame.state == FrameState.OK)
+    has_gone = Block.state.in_([BlockState.STACKED, BlockState.RAW])
+    return and_(
+        has_gone, Frame.stack_id.is_(None), Frame.is_sent_raw.is_(False), Frame.state == FrameState.OK
+    )
 
 
 def count_late(session: Session, block_ids: Collection[int]) -> Mapping[int, int]:

@@ -19,6 +19,8 @@ from skyrelay_gateway.models import (
     OfferRequest,
     PauseAnswer,
     PauseRequest,
+    RawAnswer,
+    RawRequest,
     ResumeRequest,
     RetryAnswer,
     StackAnswer,
@@ -26,6 +28,7 @@ from skyrelay_gateway.models import (
 )
 from skyrelay_gateway.nudges import try_to_nudge
 from skyrelay_gateway.problems import Problem, problem_responses
+from skyrelay_gateway.raw_requests import ask_for_raw
 from skyrelay_gateway.security import require_json
 from skyrelay_gateway.visits import requires
 
@@ -61,6 +64,19 @@ def take_up_offers(gateway: GatewayDep, request: OfferRequest) -> OfferAnswer:
     if answer.stacks and not request.dry_run:
         try_to_nudge(gateway, TaskName.RECONCILE_DELIVERIES)
         get_logger(__name__).info("offered stacks are to be sent", stacks=answer.stacks)
+    return answer
+
+
+@router.post("/raw", status_code=202, responses=problem_responses(409))
+def send_raw_frames(gateway: GatewayDep, request: RawRequest, response: Response) -> RawAnswer:
+    """Have a block's raw frames sent to the server's own stacker, or (``dry_run``) hear how much that is."""
+    if request.dry_run:
+        response.status_code = 200
+    with gateway.store.write() as session:
+        answer = ask_for_raw(session, request, gateway.settings.crowdsky, gateway.clock())
+    if not request.dry_run:
+        try_to_nudge(gateway, TaskName.RECONCILE_DELIVERIES)
+        get_logger(__name__).info("raw frames are to be sent", block=answer.block_id, frames=answer.frames)
     return answer
 
 

@@ -52,6 +52,7 @@ class Block(Base):
         default=False
     )  # a person asked for it: `stacking.when` does not hold it
     attempts: Mapped[int] = mapped_column(default=0)
+    too_few_stars: Mapped[int] = mapped_column(default=0, server_default="0")  # tries that ended with 263
     next_attempt_at: Mapped[datetime | None]
     needs_you: Mapped[bool] = mapped_column(default=False)
     percent: Mapped[float | None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import DateTime, ForeignKey, Index, UniqueConstraint
+from sqlalchemy import DateTime, ForeignKey, Index, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from skyrelay.store.tables.base import Base
@@ -54,6 +54,11 @@ class Frame(Base):
     is_no_fits: Mapped[bool] = mapped_column(default=False)  # unreadable for good, unless the file changes
     seen_by: Mapped[str]  # watcher | inventory
     seen_at: Mapped[datetime]
+    # Where the watcher saw it: the watched folder as configured, and the path below it.
+    seen_root: Mapped[str | None]
+    seen_path: Mapped[str | None]
     inventoried_at: Mapped[datetime | None]  # start of the last inventory that found it on the telescope
     block_id: Mapped[int | None] = mapped_column(ForeignKey("blocks.id"))
     stack_id: Mapped[int | None] = mapped_column(ForeignKey("stacks.id"))  # the stack that was made of it
+    # Its block goes to the server's own stacker, and it with it; of such a block the others came too late.
+    is_sent_raw: Mapped[bool] = mapped_column(default=False, server_default=false())
