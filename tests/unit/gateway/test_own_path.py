@@ -21,7 +21,7 @@ def test_our_own_paths_stay(path: str) -> None:
 
 
 def as_browsers_read(path: str) -> str:
-    """Give the host that a browser goes to: it takes back slashes for slashes, and drops tabs and line ends."""
+    """Give the host that a browser goes to: back slashes are slashes to it, tabs and line ends nothing."""
     for dropped in "\t\n\r":
         path = path.replace(dropped, "")
     return urlsplit(urljoin(HERE, path.strip(" \x00").replace("\\", "/"))).netloc
