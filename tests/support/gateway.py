@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any
 
 import requests
-import uvicorn
 from argon2 import PasswordHasher
 from sqlalchemy.exc import DBAPIError
 
@@ -24,7 +23,7 @@ from skyrelay.settings import Settings
 from skyrelay.store.engine import Store
 from skyrelay.store.tables import ApiToken
 from skyrelay_gateway.app import create_app
-from skyrelay_gateway.service import server_config
+from skyrelay_gateway.service import GatewayServer, server_config
 from support.waiting import eventually
 
 
@@ -98,7 +97,7 @@ def running_gateway(
         configured = app.state.gateway.settings.gateway.password.get_secret_value()
         if configured:  # as the process does at its start
             ensure_password(store, quick_hasher(), configured, now=clock(), actor="configuration")
-        server = uvicorn.Server(server_config(app, "127.0.0.1", 0))
+        server = GatewayServer(server_config(app, "127.0.0.1", 0))
         thread = threading.Thread(target=server.run, name="gateway")
         thread.start()
         eventually(lambda: server.started)

@@ -19,6 +19,7 @@ _CHATTY = (
     "celery.app.trace",
     "celery.worker.strategy",
     "celery.worker.autoscale",
+    "alembic.runtime.plugins",
 )
 
 _OUR_LINES = frozenset({"exception", "stack"})

@@ -13,6 +13,7 @@ from redis import Redis
 from starlette.staticfiles import StaticFiles
 
 from skyrelay.access.passwords import Hasher
+from skyrelay.access.tokens import Scope
 from skyrelay.service import utc_now
 from skyrelay.settings import Settings
 from skyrelay.store.engine import Store
@@ -20,6 +21,8 @@ from skyrelay.version import __version__
 from skyrelay_gateway.context import Gateway
 from skyrelay_gateway.forwarded import Forwarded
 from skyrelay_gateway.guard import Guard
+from skyrelay_gateway.list_tags import ListTags
+from skyrelay_gateway.live_feed import LiveFeed
 from skyrelay_gateway.own_site import OwnSite
 from skyrelay_gateway.problems import ProblemDetails, install_problem_handlers
 from skyrelay_gateway.routes import (
@@ -32,8 +35,10 @@ from skyrelay_gateway.routes import (
     network,
     page,
     reference,
+    rest,
 )
 from skyrelay_gateway.security import BodyLimit, HeaderLimit, SecurityHeaders
+from skyrelay_gateway.visits import requires
 
 _DESCRIPTION = (
     "Status and control of Skyrelay. Times are UTC unless their name ends in `_local`. Lists are read in "
@@ -90,8 +95,14 @@ def create_app(
     app.add_middleware(SecurityHeaders)
     proxies, root_path = settings.gateway.trusted_proxies, settings.gateway.root_path
     app.add_middleware(Forwarded, trusted=proxies, root_path=root_path)
+    app.state.live_feed = LiveFeed(store, redis)
+    app.state.list_tags = ListTags(store)
     for routes in (health, login, access, lists, control, network, page, reference, flower):
         app.include_router(routes.router)
+    for routes in rest.READING:
+        app.include_router(routes.router, dependencies=[requires(Scope.READ)])
+    for routes in rest.CONTROLLING:
+        app.include_router(routes.router, dependencies=[requires(Scope.CONTROL)])
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     _name_problems(app)
     return app

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,7 +34,7 @@ def main(settings: Settings) -> int:
         app = create_app(settings, store, redis, build_celery(settings.redis))
         limits = Limits(proxies=settings.gateway.trusted_proxies)
         config = server_config(app, settings.gateway.host, settings.gateway.port, limits)
-        server = uvicorn.Server(config)
+        server = GatewayServer(config)
         get_logger(__name__).info(
             "the gateway listens", host=settings.gateway.host, port=settings.gateway.port
         )
@@ -54,6 +55,17 @@ def _opening(gateway: Gateway) -> Iterator[None]:
     finally:
         closing.set()
         opening.join()
+
+
+class GatewayServer(uvicorn.Server):
+    """A server that ends its streams of events when it is told to stop: they would go on for ever."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End the streams, then everything else."""
+        state = self.config.app.state  # type: ignore[union-attr] # `server_config` takes no other app
+        state.live_feed.close()
+        await super().shutdown(sockets)
+        state.list_tags.close()
 
 
 def server_config(app: FastAPI, host: str, port: int, limits: Limits | None = None) -> uvicorn.Config:

@@ -55,12 +55,16 @@ def up(config: ConfigOption = None) -> None:
 @app.command(name="migrate")
 def migrate_database(config: ConfigOption = None) -> None:
     """Bring the database's schema to this release."""
+    from skyrelay.backup import upgrade
+    from skyrelay.service import utc_now
     from skyrelay.store.engine import Store
-    from skyrelay.store.migrate import migrate
 
-    store = Store(load_settings(config).database)
-    migrate(store)
+    settings = load_settings(config)
+    store = Store(settings.database)
+    copy = upgrade(settings, store, now=utc_now())
     store.close()
+    if copy is not None:
+        typer.echo(f"A copy of what was there is in {copy}.")
 
 
 @config_app.command()

@@ -8,7 +8,9 @@ from skyrelay.store.tables.cloud_interrupts import CloudInterrupt
 from skyrelay.store.tables.cloud_plans import CloudPlanRow
 from skyrelay.store.tables.deliveries import Delivery
 from skyrelay.store.tables.destinations import Destination
+from skyrelay.store.tables.discoveries import Discovery
 from skyrelay.store.tables.frames import Frame
+from skyrelay.store.tables.idempotency_keys import IdempotencyKey
 from skyrelay.store.tables.ignored_files import IgnoredFile
 from skyrelay.store.tables.measurements import Measurement
 from skyrelay.store.tables.pauses import Pause
@@ -27,7 +29,9 @@ __all__ = [
     "CloudPlanRow",
     "Delivery",
     "Destination",
+    "Discovery",
     "Frame",
+    "IdempotencyKey",
     "IgnoredFile",
     "LoginAttempts",
     "LoginSession",
