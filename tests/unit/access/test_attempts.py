@@ -74,6 +74,13 @@ def test_what_was_wrong_a_day_ago_is_forgotten_and_leaves_no_row(store: Store) -
     assert sorted(sources) == ["address:192.0.2.2", "all"]
 
 
+def test_a_clock_that_is_put_back_locks_nobody_out(store: Store) -> None:
+    assert guess(store, "192.0.2.1", 6)[-1] is not None
+    years_ago = NOW - timedelta(days=20_000)
+    assert guess(store, "192.0.2.1", 1, years_ago) == [timedelta(seconds=1)]
+    assert guess(store, "192.0.2.1", 1, years_ago + timedelta(seconds=1)) == [None]
+
+
 def test_neither_browsers_nor_logins_pile_up(store: Store) -> None:
     for number in range(120):
         now = NOW + timedelta(minutes=number)
