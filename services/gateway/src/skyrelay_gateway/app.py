@@ -32,6 +32,7 @@ from skyrelay_gateway.routes import (
     health,
     lists,
     login,
+    metrics,
     network,
     page,
     purge,
@@ -39,7 +40,7 @@ from skyrelay_gateway.routes import (
     rest,
 )
 from skyrelay_gateway.security import BodyLimit, HeaderLimit, SecurityHeaders
-from skyrelay_gateway.visits import requires
+from skyrelay_gateway.visits import METRICS, requires
 
 _DESCRIPTION = (
     "Status and control of Skyrelay. Times are UTC unless their name ends in `_local`. Lists are read in "
@@ -100,6 +101,7 @@ def create_app(
     app.state.list_tags = ListTags(store)
     for routes in (health, login, access, lists, control, network, purge, page, reference, flower):
         app.include_router(routes.router)
+    app.include_router(metrics.router, dependencies=[METRICS])
     for routes in rest.READING:
         app.include_router(routes.router, dependencies=[requires(Scope.READ)])
     for routes in rest.CONTROLLING:
