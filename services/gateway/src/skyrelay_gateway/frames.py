@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, NaiveDatetime, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from skyrelay.domain.states import FrameState
+from skyrelay.store.receipts import LocalTime
 from skyrelay.store.tables import Block, Frame, Telescope
 from skyrelay.store.transitions import audit
 from skyrelay_gateway.finding import find_telescope
@@ -36,7 +37,7 @@ class FrameView(View):
     file_name: str
     exposure: str
     filter: str
-    saved_local: NaiveDatetime
+    saved_local: LocalTime
     start_at: AwareDatetime | None
     start_source: str | None
     utc_offset_min: int | None
