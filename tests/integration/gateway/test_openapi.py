@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -107,6 +108,22 @@ def test_schemathesis_finds_nothing(gateway: GatewayClient) -> None:
         seen.add(operation.label)
     assert not problems, "\n\n".join(problems)
     assert len(seen) > 35
+
+
+def test_every_call_has_an_example_that_is_taken(gateway: GatewayClient) -> None:
+    document = gateway.read("/openapi.json")
+    tried = 0
+    for path, methods in document["paths"].items():
+        for call in (each for method, each in methods.items() if method == "post"):
+            reference = call["requestBody"]["content"]["application/json"]["schema"]["$ref"]
+            examples = document["components"]["schemas"][reference.rpartition("/")[2]]["examples"]
+            for example in examples:
+                answer = gateway.post(
+                    re.sub(r"\{telescope\}", "garden", re.sub(r"\{\w+_id\}", "1", path)), example
+                )
+                assert answer.status_code in {200, 201, 202, 404, 409}, f"{path}: {answer.text}"
+                tried += 1
+    assert tried > 15
 
 
 def ask(strategy: Any, session: requests.Session) -> None:
