@@ -5,16 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.resources import files
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import OperationalError
 
 from skyrelay.errors import PermanentError, TransientError
 from skyrelay.store.engine import Store
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 _ONE_AT_A_TIME = threading.Lock()  # Alembic keeps the migration under way in globals of the process
 
@@ -32,6 +33,8 @@ def migrate(store: Store, *, to: str = "head") -> None:
     TransientError
         If the database does not answer.
     """
+    from alembic import command  # 9 MB, in the process that migrates alone
+
     config = _config()
     try:
         # With the write lock from the start: of two that migrate at once, one waits and finds nothing to do.
@@ -73,16 +76,31 @@ def _check_references(connection: Connection) -> None:
 
 def check_migrated(store: Store) -> None:
     """Raise `TransientError` unless the schema is this release's."""
-    wanted = ScriptDirectory.from_config(_config()).get_current_head()
+    wanted = newest_schema()
     with store.engine.connect() as connection:
-        found = MigrationContext.configure(connection).get_current_revision()
+        found = _schema_of(connection)
     if found != wanted:
         raise TransientError(
             f"the database has schema {found or 'none'}, this release needs {wanted}: run `skyrelay migrate`"
         )
 
 
+def newest_schema() -> str:
+    """Give this release's schema: the last of the migrations, which are numbered in their order."""
+    names = (each.name for each in files("skyrelay.store.migrations.versions").iterdir())
+    return max(name.partition("_")[0] for name in names if name[0].isdecimal())
+
+
+def _schema_of(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return None if found is None else str(found)
+
+
 def _config() -> Config:
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", "skyrelay.store:migrations")
     return config

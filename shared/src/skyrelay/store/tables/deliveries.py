@@ -28,6 +28,7 @@ class Delivery(Base):
         UniqueConstraint("measurement_id", "kind"),
         CheckConstraint("(stack_id IS NULL) <> (measurement_id IS NULL)", name="one_subject"),
         Index("ix_deliveries_state_next_attempt_at", "state", "next_attempt_at"),
+        Index("ix_deliveries_state_id", "state", "id"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
