@@ -63,7 +63,7 @@ class Block(Base):
     )  # a person asked for it: `stacking.when` does not hold it
     attempts: Mapped[int] = mapped_column(default=0)
     next_attempt_at: Mapped[datetime | None]
-    needs_you: Mapped[bool] = mapped_column(default=False)
+    needs_you: Mapped[bool] = mapped_column(default=False, index=True)
     percent: Mapped[float | None]
     # What a start was about to do, recorded before it: {"files": […], "outputs_before": […], "fence": n}
     intent: Mapped[dict[str, Any] | None]

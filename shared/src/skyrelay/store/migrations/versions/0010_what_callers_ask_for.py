@@ -19,6 +19,8 @@ _INDEXES = (
     ("audit_log", ("subject_kind", "at")),
     ("audit_log", ("subject_kind", "subject_id", "at")),
     ("deliveries", ("state", "id")),
+    ("deliveries", ("needs_you",)),
+    ("blocks", ("needs_you",)),
 )
 _OF_TARGETS = ["target", "telescope_id", "state", "frame_count", "exposure_s", "night"]
 # Of few frames only: they lead no other query astray.
