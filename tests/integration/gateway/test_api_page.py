@@ -67,7 +67,7 @@ def test_each_example_is_answered_as_the_page_says(gateway: GatewayClient, tmp_p
     assert len(examples) >= 12
     for example in examples:
         command = example["command"].replace(ADDRESS, gateway.address)
-        told = run(command, tmp_path)
+        told = run(command, tmp_path, gateway.shown["Authorization"])
         if example["kind"] == "json":
             check(json.loads(example["answer"]), json.loads(told), example["command"])
         elif example["kind"] == "text":
@@ -77,9 +77,10 @@ def test_each_example_is_answered_as_the_page_says(gateway: GatewayClient, tmp_p
     assert (tmp_path / "stack.fit").stat().st_size == 2880
 
 
-def run(command: str, folder: Path) -> str:
-    """Run a command of the page; give what it prints."""
+def run(command: str, folder: Path, shown: str) -> str:
+    """Run a command of the page with a token; give what it prints."""
     arguments = ["curl", "--silent", "--show-error", "--noproxy", "*", *shlex.split(command)[1:]]
+    arguments += ["-H", f"Authorization: {shown}"]
     is_endless = "-N" in arguments
     if is_endless:
         arguments += ["--max-time", "3"]

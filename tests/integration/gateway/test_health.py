@@ -8,7 +8,7 @@ from typing import Any
 from skyrelay.queue.beats import BEATS, beat
 from skyrelay.queue.connection import connect_redis
 from skyrelay.service import utc_now
-from skyrelay.settings import ArchiveSettings, Settings
+from skyrelay.settings import ArchiveSettings, GatewaySettings, Settings
 from skyrelay.store.engine import Store
 from skyrelay.store.migrate import migrate
 from skyrelay_gateway.readiness import SERVICES
@@ -89,7 +89,9 @@ def test_before_the_migration_it_is_alive_and_says_what_it_waits_for(
 ) -> None:
     beat_all(redis_server)
     store = Store(f"sqlite:///{tmp_path / 'new.db'}")
-    with running_gateway(store, redis_server.url) as gateway:
+    # Before it no login and no token can be known.
+    settings = Settings(setup="done", gateway=GatewaySettings(auth="none"))
+    with running_gateway(store, redis_server.url, settings) as gateway:
         assert gateway.get("/healthz").status_code == 200
         assert "skyrelay migrate" in parts_of(gateway, 503)["database"]["state"]
         lists = gateway.get("/api/v1/blocks")

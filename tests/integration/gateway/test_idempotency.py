@@ -105,7 +105,10 @@ def test_of_many_at_once_one_is_carried_out(gateway: GatewayClient, store: Store
 
     def ask() -> None:
         answer = requests.post(
-            f"{gateway.address}/api/v1/pause", json={"telescope": "garden"}, headers=KEY, timeout=30
+            f"{gateway.address}/api/v1/pause",
+            json={"telescope": "garden"},
+            headers={**KEY, **gateway.shown},
+            timeout=30,
         )
         answers.append(answer.status_code)
 

@@ -238,6 +238,6 @@ def test_a_list_that_has_not_changed_is_not_sent_again_by_either_database(gatewa
 
 
 def test_events_and_figures_come_from_either_database(gateway: GatewayClient) -> None:
-    with watching(gateway.address, **{"Last-Event-ID": "2"}) as source:
+    with watching(gateway, **{"Last-Event-ID": "2"}) as source:
         assert [source.until("change").id, source.until("change").id] == [3, 4]
     assert 'skyrelay_frames{state="clock wrong"} 1.0' in gateway.get("/metrics").text

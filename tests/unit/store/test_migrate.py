@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 
 from skyrelay.errors import TransientError
 from skyrelay.store.engine import Store
-from skyrelay.store.migrate import check_migrated, migrate, newest_schema
+from skyrelay.store.migrate import check_migrated, current_head, migrate
 from skyrelay.store.tables import Base, Delivery, Destination, Stack
 
 _WHAT_TO_DO = (
@@ -25,10 +25,10 @@ _WHAT_TO_DO = (
 )
 
 
-def test_the_newest_schema_is_the_last_of_the_chain() -> None:
+def test_the_current_head_is_the_last_of_the_chain() -> None:
     config = Config()
     config.set_main_option("script_location", "skyrelay.store:migrations")
-    assert newest_schema() == ScriptDirectory.from_config(config).get_current_head()
+    assert current_head() == ScriptDirectory.from_config(config).get_current_head()
 
 
 _MIGRATING = """

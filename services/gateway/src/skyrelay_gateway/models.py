@@ -304,6 +304,7 @@ class StatusView(View):
     version: str
     at: AwareDatetime
     setup: SetupView
+    auth: Literal["password", "none"] = Field(description="`none`: everybody may do everything")
     services: tuple[ServiceView, ...]
     telescopes: tuple[TelescopeView, ...]
     frames: dict[str, int]

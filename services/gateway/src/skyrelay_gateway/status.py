@@ -43,6 +43,7 @@ def build_status(gateway: Gateway) -> StatusView:
             version=__version__,
             at=now,
             setup=SetupView(state=gateway.settings.setup, what_to_do=SETUP_WHAT_TO_DO if asks else None),
+            auth=gateway.settings.gateway.auth,
             services=services,
             telescopes=tuple(telescope_view(row) for row in session.scalars(_telescopes())),
             frames=count_frames(session),

@@ -76,26 +76,33 @@ def _check_references(connection: Connection) -> None:
 
 def check_migrated(store: Store) -> None:
     """Raise `TransientError` unless the schema is this release's."""
-    wanted = newest_schema()
-    with store.engine.connect() as connection:
-        found = _schema_of(connection)
+    wanted = current_head()
+    found = found_schema(store)
     if found != wanted:
         raise TransientError(
             f"the database has schema {found or 'none'}, this release needs {wanted}: run `skyrelay migrate`"
         )
 
 
-def newest_schema() -> str:
-    """Give this release's schema: the last of the migrations, which are numbered in their order."""
+def found_schema(store: Store) -> str | None:
+    """Name the schema that the database has; `None` for an empty one, `TransientError` for none at all."""
+    try:
+        with store.engine.connect() as connection:
+            if not inspect(connection).has_table("alembic_version"):
+                return None
+            found = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    except OperationalError as error:
+        raise TransientError(f"the database does not answer: {error.orig}") from error
+    return None if found is None else str(found)
+
+
+def current_head() -> str:
+    """Name this release's schema: the last of the migrations, which are numbered in their order.
+
+    Alembic could tell too, but loading it costs every service 9 MB.
+    """
     names = (each.name for each in files("skyrelay.store.migrations.versions").iterdir())
     return max(name.partition("_")[0] for name in names if name[0].isdecimal())
-
-
-def _schema_of(connection: Connection) -> str | None:
-    if not inspect(connection).has_table("alembic_version"):
-        return None
-    found = connection.scalar(text("SELECT version_num FROM alembic_version"))
-    return None if found is None else str(found)
 
 
 def _config() -> Config:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Response
 
+from skyrelay.access.tokens import Scope
 from skyrelay.logs import get_logger
 from skyrelay.queue.tasks import TaskName
 from skyrelay_gateway import offers, pauses, stack_requests
@@ -27,11 +28,12 @@ from skyrelay_gateway.models import (
 from skyrelay_gateway.nudges import try_to_nudge
 from skyrelay_gateway.problems import Problem, problem_responses
 from skyrelay_gateway.security import require_json
+from skyrelay_gateway.visits import requires
 
 router = APIRouter(
     prefix="/api/v1",
     tags=["control"],
-    dependencies=[Depends(require_json), IDEMPOTENT],
+    dependencies=[requires(Scope.CONTROL), Depends(require_json), IDEMPOTENT],
     route_class=IdempotentRoute,
     responses=problem_responses(400, 404, 409, 413, 415),
 )

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query
 
+from skyrelay.access.tokens import Scope
 from skyrelay.domain.states import BlockState, DeliveryState
 from skyrelay.store.receipts import Receipt, build_receipt
 from skyrelay_gateway import listings
@@ -28,8 +29,15 @@ from skyrelay_gateway.nights import list_nights
 from skyrelay_gateway.paging import MOST, PageDep
 from skyrelay_gateway.problems import problem_responses
 from skyrelay_gateway.status import build_status
+from skyrelay_gateway.visits import requires
 
-router = APIRouter(prefix="/api/v1", tags=["read"], responses=problem_responses(), route_class=TaggedRoute)
+router = APIRouter(
+    prefix="/api/v1",
+    tags=["read"],
+    dependencies=[requires(Scope.READ)],
+    responses=problem_responses(),
+    route_class=TaggedRoute,
+)
 
 # Calendars end, and the arithmetic of dates with them.
 _FIRST_NIGHT, _LAST_NIGHT = date(2000, 1, 1), date(2999, 12, 31)

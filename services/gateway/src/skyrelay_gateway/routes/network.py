@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Depends, Response
 
+from skyrelay.access.tokens import Scope
 from skyrelay.domain.states import DeliveryState
 from skyrelay.logs import get_logger
 from skyrelay.queue.tasks import TaskName
@@ -25,13 +26,20 @@ from skyrelay_gateway.nudges import try_to_nudge
 from skyrelay_gateway.paging import PageDep
 from skyrelay_gateway.problems import Problem, problem_responses
 from skyrelay_gateway.security import require_json
+from skyrelay_gateway.visits import requires
 
 
 class _Route(TaggedRoute, IdempotentRoute):
     """Reads and calls stand together here."""
 
 
-router = APIRouter(prefix="/api/v1", tags=["network"], responses=problem_responses(), route_class=_Route)
+router = APIRouter(
+    prefix="/api/v1",
+    tags=["network"],
+    dependencies=[requires(Scope.READ)],
+    responses=problem_responses(),
+    route_class=_Route,
+)
 
 
 @router.get("/plan")
@@ -46,7 +54,7 @@ def plan(gateway: GatewayDep) -> PlanAnswer:
 @router.post(
     "/plan/run",
     status_code=202,
-    dependencies=[Depends(require_json), IDEMPOTENT],
+    dependencies=[requires(Scope.CONTROL), Depends(require_json), IDEMPOTENT],
     responses=problem_responses(400, 404, 409, 413, 415),
 )
 def run_plan(gateway: GatewayDep, request: PlanRunRequest) -> PlanView:
@@ -77,7 +85,7 @@ def measurements(
 @router.post(
     "/measurements",
     status_code=202,
-    dependencies=[Depends(require_json), IDEMPOTENT],
+    dependencies=[requires(Scope.CONTROL), Depends(require_json), IDEMPOTENT],
     responses={
         **problem_responses(400, 409, 413, 415),
         200: {"model": MeasurementAnswer, "description": "It was submitted before"},

@@ -1,5 +1,6 @@
 """The tables, one file each; each names the service that writes it."""
 
+from skyrelay.store.tables.access import ApiToken, LoginAttempts, LoginSession, Owner
 from skyrelay.store.tables.audit import AuditEntry
 from skyrelay.store.tables.base import Base
 from skyrelay.store.tables.blocks import Block
@@ -20,6 +21,7 @@ from skyrelay.store.tables.stacks import Stack
 from skyrelay.store.tables.telescopes import Telescope
 
 __all__ = [
+    "ApiToken",
     "AuditEntry",
     "Base",
     "Block",
@@ -31,7 +33,10 @@ __all__ = [
     "Frame",
     "IdempotencyKey",
     "IgnoredFile",
+    "LoginAttempts",
+    "LoginSession",
     "Measurement",
+    "Owner",
     "Pause",
     "Run",
     "RunBlock",
