@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import requests
+from requests.adapters import HTTPAdapter
 
 from support.gateway import GatewayClient
 
@@ -59,11 +60,24 @@ class EventSource:
         raise AssertionError("the stream ended before a comment")
 
 
+class _From(HTTPAdapter):
+    """Connects from an address of this machine's own: the gateway counts the connections of each."""
+
+    def __init__(self, host: str) -> None:
+        self._host = host
+        super().__init__()
+
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        """Make the pool of connections."""
+        super().init_poolmanager(*arguments, source_address=(self._host, 0), **options)
+
+
 @contextmanager
-def watching(gateway: GatewayClient, **headers: str) -> Iterator[EventSource]:
-    """Watch a gateway's events inside the ``with``."""
+def watching(gateway: GatewayClient, *, source: str = "127.0.0.1", **headers: str) -> Iterator[EventSource]:
+    """Watch a gateway's events, from the address ``source``, inside the ``with``."""
     with requests.Session() as session:
         session.trust_env = False
+        session.mount("http://", _From(source))
         url = f"{gateway.address}/api/v1/events"
         with session.get(url, headers={**gateway.shown, **headers}, stream=True, timeout=30) as answer:
             assert answer.status_code == 200, answer.text

@@ -175,7 +175,8 @@ def test_two_hundred_viewers_share_one_reader(store: Store, redis_server: RedisS
     lay_down(store)
     with running_gateway(store, redis_server.url) as client, ExitStack() as stack:
         before = threading.active_count()
-        sources = [stack.enter_context(watching(client)) for _ in range(200)]
+        homes = [f"127.0.0.{2 + number // 50}" for number in range(200)]
+        sources = [stack.enter_context(watching(client, source=home)) for home in homes]
         for source in sources:
             greeted(source)
         listening = [thread for thread in threading.enumerate() if thread.name == "live events"]
