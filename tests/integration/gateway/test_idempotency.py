@@ -21,6 +21,7 @@ from support.recorded_night import RecordedNight
 EVENING = datetime(2025, 3, 26, 21, 15)  # noqa: DTZ001 - a telescope's wall clock
 NOW = datetime(2025, 3, 27, 3, tzinfo=UTC)
 KEY = {"Idempotency-Key": "one-call"}
+UNKEPT = "/api/v1/tokens"  # a token is shown once and kept nowhere, so neither is the answer
 
 
 class Clock:
@@ -145,7 +146,7 @@ def test_every_call_that_changes_something_takes_a_key(gateway: GatewayClient) -
     document = gateway.read("/openapi.json")
     for path, methods in document["paths"].items():
         for method, described in methods.items():
-            if method != "get":
+            if method != "get" and not path.startswith(UNKEPT):
                 names = [each["name"] for each in described.get("parameters", ())]
                 assert "Idempotency-Key" in names, f"{method} {path}"
 
