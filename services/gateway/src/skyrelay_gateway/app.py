@@ -40,7 +40,7 @@ from skyrelay_gateway.routes import (
     rest,
 )
 from skyrelay_gateway.security import BodyLimit, HeaderLimit, SecurityHeaders
-from skyrelay_gateway.visits import METRICS, requires
+from skyrelay_gateway.visits import requires
 
 _DESCRIPTION = (
     "Status and control of Skyrelay. Times are UTC unless their name ends in `_local`. Lists are read in "
@@ -99,9 +99,8 @@ def create_app(
     app.add_middleware(Forwarded, trusted=proxies, root_path=root_path)
     app.state.live_feed = LiveFeed(store, redis)
     app.state.list_tags = ListTags(store)
-    for routes in (health, login, access, lists, control, network, purge, page, reference, flower):
+    for routes in (health, metrics, login, access, lists, control, network, purge, page, reference, flower):
         app.include_router(routes.router)
-    app.include_router(metrics.router, dependencies=[METRICS])
     for routes in rest.READING:
         app.include_router(routes.router, dependencies=[requires(Scope.READ)])
     for routes in rest.CONTROLLING:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any, Generic, Literal, Self, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, NaiveDatetime, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from skyrelay.domain.states import BlockState, DeliveryKind, DeliveryState, Reach, TelescopeState
+from skyrelay.store.receipts import LocalTime
 
 ItemT = TypeVar("ItemT")
 
@@ -87,7 +88,7 @@ class BlockView(View):
     filter: str
     start_at: AwareDatetime
     end_at: AwareDatetime
-    start_local: NaiveDatetime
+    start_local: LocalTime
     utc_offset: str = Field(examples=["UTC−4"])
     night: date
     frame_count: int
@@ -447,6 +448,12 @@ class RawAnswer(View):
     block_id: int
     frames: int
     size_bytes: int
+
+
+class NoFields(BaseModel):
+    """An empty object: the call needs no more than its path, and takes JSON all the same."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra={"examples": [{}]})
 
 
 class RetryAnswer(View):

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session, defer
 from skyrelay.domain.states import BlockState, DeliveryKind, DeliveryState, FrameState, TelescopeState
 from skyrelay.outbox.raw_route import frames_for_raw, why_not_raw
 from skyrelay.settings import Settings
+from skyrelay.store.held_frames import is_not_ok
 from skyrelay.store.late_frames import is_late, late_words
 from skyrelay.store.tables import Block, Delivery, Destination, Frame, Measurement, Stack, Telescope
 from skyrelay.store.tables.destinations import ARCHIVE
@@ -231,8 +232,7 @@ def _held_query(since: datetime) -> Select[str, str, int, str]:
     return (
         select(Telescope.name, Frame.state, func.count(), func.min(Frame.file_name))
         .join_from(Frame, Telescope)
-        .where(Frame.state != FrameState.OK, Frame.stack_id.is_(None), Frame.is_sent_raw.is_(False))
-        .where(Frame.seen_at >= since)
+        .where(is_not_ok(), Frame.stack_id.is_(None), Frame.is_sent_raw.is_(False), Frame.seen_at >= since)
         .group_by(Telescope.name, Frame.state)
         .order_by(Telescope.name, Frame.state)
     )

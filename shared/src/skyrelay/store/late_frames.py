@@ -12,11 +12,13 @@ from skyrelay.store.tables import Block, Frame
 
 
 def is_late() -> ColumnElement[bool]:
-    """Say which frames, joined with their blocks, came too late."""
-    has_gone = Block.state.in_([BlockState.STACKED, BlockState.RAW])
-    return and_(
-        has_gone, Frame.stack_id.is_(None), Frame.is_sent_raw.is_(False), Frame.state == FrameState.OK
-    )
+    """Say which frames, joined with their blocks, came too late.
+
+    Nearly all blocks are stacked: the index of their states is hidden, since SQLite would begin with it.
+    """
+    has_gone = func.coalesce(Block.state, "").in_([BlockState.STACKED.value, BlockState.RAW.value])
+    is_left = and_(Frame.stack_id.is_(None), Frame.is_sent_raw.is_(False))
+    return and_(has_gone, is_left, Frame.state == FrameState.OK)
 
 
 def count_late(session: Session, block_ids: Collection[int]) -> Mapping[int, int]:

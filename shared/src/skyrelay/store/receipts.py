@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, NaiveDatetime
+from pydantic import AwareDatetime, BaseModel, ConfigDict, NaiveDatetime, WithJsonSchema
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
@@ -30,6 +30,19 @@ _ONE_DAY = timedelta(days=1)
 _TOO_LATE = "came after the stack of its block was made"
 _TOO_LATE_TO_SEND = "was not among the raw frames of its block that were sent"
 _NOT_PLANNED = "is in no block yet"
+
+
+# A telescope's wall clock: JSON Schema's "date-time" would promise an offset from UTC.
+LocalTime = Annotated[
+    NaiveDatetime,
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?$",
+            "examples": ["2025-03-26T21:15:00"],
+        }
+    ),
+]
 
 
 class Stage(StrEnum):
@@ -73,8 +86,8 @@ class ReceiptBlock(_Part):
     id: int
     start_at: AwareDatetime
     end_at: AwareDatetime
-    start_local: NaiveDatetime
-    end_local: NaiveDatetime
+    start_local: LocalTime
+    end_local: LocalTime
     utc_offset: str  # such as UTC−4
     frames: int
     frames_in_stack: int

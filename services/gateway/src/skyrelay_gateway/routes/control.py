@@ -15,6 +15,7 @@ from skyrelay_gateway.delivery_retries import retry
 from skyrelay_gateway.idempotency import IDEMPOTENT, IdempotentRoute
 from skyrelay_gateway.listings import find_delivery
 from skyrelay_gateway.models import (
+    NoFields,
     OfferAnswer,
     OfferRequest,
     PauseAnswer,
@@ -37,7 +38,7 @@ router = APIRouter(
     tags=["control"],
     dependencies=[requires(Scope.CONTROL), Depends(require_json), IDEMPOTENT],
     route_class=IdempotentRoute,
-    responses=problem_responses(404, 409, 413, 415),
+    responses=problem_responses(400, 404, 409, 413, 415),
 )
 
 
@@ -100,7 +101,9 @@ def resume(gateway: GatewayDep, request: ResumeRequest) -> PauseAnswer:
 
 
 @router.post("/deliveries/{delivery_id}/retry", status_code=202)
-def retry_delivery(gateway: GatewayDep, delivery_id: Annotated[int, Path(ge=1, le=2**53)]) -> RetryAnswer:
+def retry_delivery(
+    gateway: GatewayDep, delivery_id: Annotated[int, Path(ge=1, le=2**53)], _: NoFields
+) -> RetryAnswer:
     """Have a delivery tried again now: one that was given up, that waits, or that was never listed."""
     with gateway.store.write() as session:
         pause = retry(session, delivery_id, gateway.clock())

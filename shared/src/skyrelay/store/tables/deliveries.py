@@ -37,6 +37,7 @@ class Delivery(Base):
             name="one_subject",
         ),
         Index("ix_deliveries_state_next_attempt_at", "state", "next_attempt_at"),
+        Index("ix_deliveries_state_id", "state", "id"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -50,7 +51,7 @@ class Delivery(Base):
     attempts: Mapped[int] = mapped_column(default=0)
     item_faults: Mapped[int] = mapped_column(default=0)
     next_attempt_at: Mapped[datetime | None]
-    needs_you: Mapped[bool] = mapped_column(default=False)
+    needs_you: Mapped[bool] = mapped_column(default=False, index=True)
     given_up_at: Mapped[datetime | None]  # when a person wanted it sent no more
     ask_first: Mapped[bool] = mapped_column(default=False)
     lease_until: Mapped[datetime | None]
