@@ -9,11 +9,13 @@ from skyrelay.store.tables.deliveries import Delivery
 from skyrelay.store.tables.destinations import Destination
 from skyrelay.store.tables.frames import Frame
 from skyrelay.store.tables.ignored_files import IgnoredFile
+from skyrelay.store.tables.lookups import Lookup
 from skyrelay.store.tables.measurements import Measurement
 from skyrelay.store.tables.pauses import Pause
 from skyrelay.store.tables.runs import Run, RunBlock
 from skyrelay.store.tables.scripted_stacks import ScriptedStack
 from skyrelay.store.tables.secrets import Secret
+from skyrelay.store.tables.setting_changes import SettingChange
 from skyrelay.store.tables.stacks import Stack
 from skyrelay.store.tables.telescopes import Telescope
 
@@ -27,12 +29,14 @@ __all__ = [
     "Destination",
     "Frame",
     "IgnoredFile",
+    "Lookup",
     "Measurement",
     "Pause",
     "Run",
     "RunBlock",
     "ScriptedStack",
     "Secret",
+    "SettingChange",
     "Stack",
     "Telescope",
 ]
