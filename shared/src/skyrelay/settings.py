@@ -332,7 +332,7 @@ class Settings(BaseSettings):
         """Where the settings that are no defaults come from, by key (``stacking.when``)."""
         if self._sources:
             return self._sources
-        return dict.fromkeys(given_keys(self.model_dump(exclude_unset=True)), "file")
+        return dict.fromkeys(given_keys(given_values(self)), "file")
 
     @property
     def is_set_up(self) -> bool:
@@ -455,6 +455,16 @@ def build_settings(
     built._sources = dict(sources)
     _check_names(built)
     return built
+
+
+def given_values(section: BaseModel) -> dict[str, Any]:
+    """Give what was set of the settings, or of a section of them, by section; no defaults."""
+    given = {}
+    for name in section.model_fields_set:
+        value = getattr(section, name)
+        is_section = _is_section(type(section).model_fields[name].annotation)
+        given[name] = given_values(value) if is_section else value
+    return given
 
 
 def given_keys(values: Mapping[str, Any]) -> Iterator[str]:
