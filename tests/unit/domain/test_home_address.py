@@ -8,16 +8,24 @@ from skyrelay.domain.asked import Asked
 from skyrelay.domain.home_address import check_home_host, check_home_port, home_asked_of, is_home_address
 
 
-@pytest.mark.parametrize(
-    "address", ["192.168.1.50", "10.0.0.1", "172.16.3.4", "127.0.0.1", "100.64.0.9", "192.0.2.1"]
-)
+@pytest.mark.parametrize("address", ["192.168.1.50", "10.0.0.1", "172.16.3.4", "127.0.0.1", "100.64.0.9"])
 def test_addresses_of_homes_vpns_and_this_machine_are_at_home(address: str) -> None:
     assert is_home_address(address)
 
 
 @pytest.mark.parametrize(
     "address",
-    ["8.8.8.8", "172.32.0.1", "169.254.169.254", "0.0.0.1", "255.255.255.255", "224.0.0.1", "0x7f.1", "::1"],
+    [
+        "8.8.8.8",
+        "192.0.2.1",
+        "172.32.0.1",
+        "169.254.169.254",
+        "0.0.0.1",
+        "255.255.255.255",
+        "224.0.0.1",
+        "0x7f.1",
+        "::1",
+    ],
 )
 def test_addresses_of_others_are_not(address: str) -> None:
     assert not is_home_address(address)

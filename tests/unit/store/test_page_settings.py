@@ -12,6 +12,7 @@ import yaml
 from sqlalchemy import select
 
 from skyrelay.settings import Settings, SettingsRefused, load_settings
+from skyrelay.settings_page import with_page_values
 from skyrelay.store.accounts import settings_in_force
 from skyrelay.store.engine import Store
 from skyrelay.store.page_settings import (
@@ -19,7 +20,6 @@ from skyrelay.store.page_settings import (
     change_settings,
     page_values,
     settings_version,
-    with_page_values,
 )
 from skyrelay.store.secrets import SecretStore
 from skyrelay.store.tables import AuditEntry, SettingChange, Telescope

@@ -9,9 +9,10 @@ from sqlalchemy.orm import Session
 
 from skyrelay.domain.chunk import chunk_of
 from skyrelay.domain.states import IN_TOUCH, BlockState, TelescopeState
-from skyrelay.queue.tasks import BlockMessage, Message, TaskName, TelescopeMessage
+from skyrelay.queue.tasks import BlockMessage, LookupMessage, Message, TaskName, TelescopeMessage
 from skyrelay.service import utc_now
 from skyrelay.settings import Settings, StackingSettings
+from skyrelay.store import lookups
 from skyrelay.store.leases import is_held
 from skyrelay.store.pauses import pause_of, pause_words, pauses_on
 from skyrelay.store.runs import end_run
@@ -26,14 +27,19 @@ NudgeInWords = tuple[TaskName, Message, str]
 
 
 def reconcile(workshop: Workshop) -> None:
-    """Nudge each telescope's next piece of work; nothing happens before the set-up is done."""
-    if workshop.settings.setup != "done":
-        return
+    """Nudge each telescope's next piece of work; before the set-up is done only what a person asked for."""
     with workshop.store.write() as session:
-        due = due_everywhere(session, workshop.settings, utc_now())
+        due = _due_lookups(session, utc_now())
+        if workshop.may_act:
+            due += due_everywhere(session, workshop.settings, utc_now())
     for nudge in due:
         if not workshop.nudge(*nudge):
             return  # each further try would wait for the broker as long; the next tick says it all
+
+
+def _due_lookups(session: Session, now: datetime) -> list[NudgeInWords]:
+    waiting = lookups.waiting(session, now)
+    return [(TaskName.LOOK_UP, LookupMessage(lookup_id=number), f"question {number}") for number in waiting]
 
 
 def due_everywhere(session: Session, settings: Settings, now: datetime) -> list[NudgeInWords]:
@@ -52,6 +58,8 @@ def due_everywhere(session: Session, settings: Settings, now: datetime) -> list[
 
 def reconcile_telescope(workshop: Workshop, telescope_id: int) -> None:
     """Nudge what is next on one telescope, so that a night's blocks follow each other at once."""
+    if not workshop.may_act:
+        return
     with workshop.store.read() as session:
         telescope = session.get(Telescope, telescope_id)
         due = due_work(session, telescope, workshop.settings, utc_now()) if telescope else None

@@ -6,8 +6,9 @@ from celery import Celery
 
 from skyrelay.queue.beats import beat
 from skyrelay.queue.connection import connect_redis
-from skyrelay.queue.tasks import BlockMessage, Nothing, TaskName, TelescopeMessage
+from skyrelay.queue.tasks import BlockMessage, LookupMessage, Nothing, TaskName, TelescopeMessage
 from skyrelay.service import utc_now
+from skyrelay_stacker.answering import answer_lookup
 from skyrelay_stacker.driving import stack_block
 from skyrelay_stacker.looking import look_at_telescope
 from skyrelay_stacker.reconciling import reconcile
@@ -20,19 +21,23 @@ def register_tasks(app: Celery, workshop: Workshop) -> None:
     @app.task(name=TaskName.RECONCILE_STACKING.value)  # type: ignore[untyped-decorator] # Celery ships no types
     def reconcile_stacking(payload: object) -> None:
         Nothing.read(payload)
-        reconcile(workshop)
+        reconcile(workshop.in_force())
 
     @app.task(name=TaskName.LOOK_AT_TELESCOPE.value)  # type: ignore[untyped-decorator] # Celery ships no types
     def look(payload: object) -> None:
-        look_at_telescope(workshop, TelescopeMessage.read(payload).telescope_id)
+        look_at_telescope(workshop.in_force(), TelescopeMessage.read(payload).telescope_id)
 
     @app.task(name=TaskName.STACK_BLOCK.value)  # type: ignore[untyped-decorator] # Celery ships no types
     def stack(payload: object) -> None:
-        stack_block(workshop, BlockMessage.read(payload).block_id)
+        stack_block(workshop.in_force(), BlockMessage.read(payload).block_id)
+
+    @app.task(name=TaskName.LOOK_UP.value)  # type: ignore[untyped-decorator] # Celery ships no types
+    def look_up(payload: object) -> None:
+        answer_lookup(workshop.in_force(), LookupMessage.read(payload).lookup_id)
 
     @app.task(name=TaskName.STACKER_CANARY.value)  # type: ignore[untyped-decorator] # Celery ships no types
     def canary(payload: object) -> None:
         Nothing.read(payload)
-        state = "working" if workshop.settings.setup == "done" else "waiting for set-up"
+        state = "working" if workshop.in_force().may_act else "waiting for set-up"
         with connect_redis(workshop.settings.redis) as redis:
             beat(redis, "stacker", utc_now(), state=state)

@@ -8,6 +8,10 @@ from skyrelay.domain.asked import DISCOVERY_PORT, Asked, asked_of
 
 # What no public registry sells: RFC 6762, 8375, ICANN's .internal, and what routers call their homes.
 HOME_DOMAINS = (".local", ".lan", ".home.arpa", ".internal", ".fritz.box")
+_HOME_NETWORKS = tuple(
+    IPv4Network(text)
+    for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "100.64.0.0/10")
+)  # RFC 1918, this machine, and the shared space of RFC 6598, in which VPNs such as Tailscale live
 _LOWEST_FREE_PORT = 1024  # below it live other services; people forward a telescope's ports above it
 
 
@@ -20,8 +24,7 @@ def is_home_address(address: str) -> bool:
         found = IPv4Address(address)
     except AddressValueError:
         return False
-    nobody = found.is_multicast or found.is_unspecified or found.is_link_local or found.is_reserved
-    return not (found.is_global or nobody)
+    return any(found in network for network in _HOME_NETWORKS)
 
 
 def check_home_host(host: str) -> str:

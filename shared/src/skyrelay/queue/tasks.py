@@ -25,6 +25,7 @@ class TaskName(StrEnum):
     RECONCILE_STACKING = "stacker.reconcile"
     LOOK_AT_TELESCOPE = "stacker.look_at_telescope"
     STACK_BLOCK = "stacker.stack_block"
+    LOOK_UP = "stacker.look_up"
     STACKER_CANARY = "stacker.canary"
     RECONCILE_DELIVERIES = "uploader.reconcile"
     FETCH_STACK = "uploader.fetch_stack"
@@ -65,6 +66,12 @@ class BlockMessage(Message):
     """Names a block's row."""
 
     block_id: int
+
+
+class LookupMessage(Message):
+    """Names a row of what a page wants looked up."""
+
+    lookup_id: int
 
 
 class StackMessage(Message):

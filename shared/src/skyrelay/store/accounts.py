@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection, Mapping
 from typing import Any, Literal, get_args
 
@@ -12,12 +13,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from skyrelay.errors import TransientError
 from skyrelay.logs import get_logger
 from skyrelay.settings import Settings
+from skyrelay.settings_page import with_page_values
 from skyrelay.store.engine import Store, may_be_there
-from skyrelay.store.page_settings import page_values, with_page_values
+from skyrelay.store.page_settings import page_values
 from skyrelay.store.secrets import SecretStore
 from skyrelay.store.tables import Secret, SettingChange
 
 Credentials = Literal["crowdsky", "cloud"]
+LOOK_EVERY_S = 5.0  # how soon a change on the page is noticed by those who have no unit of work of their own
 _Entered = tuple[Mapping[str, Any], Mapping[str, SecretStr]]
 _NONE = SecretStr("")
 
@@ -59,6 +62,30 @@ def settings_in_force(
         return settings
     found = with_page_values(settings, page)
     return with_entered_secrets(found, entered) if entered else found
+
+
+def settings_on_page(settings: Settings) -> Settings:
+    """Give the settings with those of the page, without secrets, for a service that has no database open.
+
+    Raises
+    ------
+    TransientError
+        If the database cannot be read now.
+    """
+    page, _ = _entered(settings, None, with_secrets=False)
+    return with_page_values(settings, page)
+
+
+def wait_for_other_settings(settings: Settings, now: Settings, stop: threading.Event) -> Settings:
+    """Wait until other settings count than ``now``, and give them; or ``now``, when ``stop`` is set first."""
+    while not stop.wait(LOOK_EVERY_S):
+        try:
+            found = settings_on_page(settings)
+        except TransientError:  # what counted goes on counting
+            continue
+        if found != now:
+            return found
+    return now
 
 
 def with_entered_secrets(settings: Settings, entered: Mapping[str, SecretStr]) -> Settings:

@@ -18,60 +18,21 @@ from sqlalchemy.orm import Session
 
 from skyrelay.domain.home_address import check_home_host, check_home_port
 from skyrelay.errors import PermanentError
-from skyrelay.logs import get_logger
-from skyrelay.settings import (
-    Settings,
-    SettingsRefused,
-    Source,
-    TelescopeSettings,
-    build_settings,
-    given_values,
-    setting_fields,
-)
+from skyrelay.settings import Settings, SettingsRefused, TelescopeSettings, setting_fields
+from skyrelay.settings_page import is_secret, usable_values, why_not_writable, with_values
 from skyrelay.smb_path import SmbPath
 from skyrelay.store.secrets import SECRET_NAMES, SecretStore
 from skyrelay.store.tables import SettingChange
 from skyrelay.store.telescopes import lay_down_configured
 from skyrelay.store.transitions import audit
 
-# What is needed before the database is open, what says where files lie and whom we send them to: a page that
-# could change these could read and send anything.
-FILE_ONLY = (
-    "data_dir",
-    "secret_key_file",
-    "redis_url",
-    "database_url",
-    "gateway.",
-    "flower.",
-    "archive.path",
-    "crowdsky.base_url",
-    "cloud.conditions.",
-)
-PRIVATE = frozenset({"observatory.latitude", "observatory.longitude", "observatory.elevation"})
 KEYS_FOLDER = Path("keys")  # below data_dir: the telescopes' keys that were given on the page
 _MOST_JSON = 16 * 1024  # characters of one value: a list of telescopes has some hundreds
 _SUBJECT = ("setting", None)
 
-_log = get_logger(__name__)
-
 
 class SettingsMoved(PermanentError):  # noqa: N818 - what happened to them
     """The settings were changed by somebody else since they were read."""
-
-
-def is_secret(key: str) -> bool:
-    """Tell whether a setting is never shown."""
-    return key in SECRET_NAMES or setting_fields()[key].annotation is SecretStr
-
-
-def why_not_writable(settings: Settings, key: str) -> str | None:
-    """Say why a page cannot change a setting; `None` when it can."""
-    if any(key == name or (name.endswith(".") and key.startswith(name)) for name in FILE_ONLY):
-        return "is set in the file or the environment only"
-    source = settings.sources.get(key)
-    if source in {None, "page"} or key == "telescopes" or (key == "setup" and not settings.is_set_up):
-        return None
-    return f"is set in the {source}, which wins"
 
 
 def page_values(session: Session) -> dict[str, Any]:
@@ -84,24 +45,6 @@ def page_values(session: Session) -> dict[str, Any]:
 def settings_version(session: Session) -> int:
     """Give the number of the last change; 0 before the first."""
     return session.scalar(select(func.max(SettingChange.id))) or 0
-
-
-def with_page_values(settings: Settings, page: Mapping[str, Any]) -> Settings:
-    """Give the settings with the page's values where file and environment leave them open.
-
-    A value that fits no more (the file has changed since) is left out, and said.
-    """
-    usable = _usable(settings, page)
-    while usable:
-        try:
-            return _built(settings, usable)
-        except SettingsRefused as error:
-            wrong = {key for key in usable for name, _ in error.problems if _is_part(name, key)} or set(
-                usable
-            )
-            _log.warning("settings of the page cannot be used", keys=sorted(wrong), problem=str(error))
-            usable = {key: value for key, value in usable.items() if key not in wrong}
-    return settings
 
 
 def change_settings(
@@ -152,8 +95,8 @@ def change_settings(
     if problems:
         raise SettingsRefused(problems)
     shown = {key: value for key, value in changes.items() if not is_secret(key)}
-    page = _usable(settings, {**page_values(session), **shown})
-    found = _built(settings, {key: value for key, value in page.items() if value is not None})
+    page = usable_values(settings, {**page_values(session), **shown})
+    found = with_values(settings, {key: value for key, value in page.items() if value is not None})
     _check_leads_home(found, shown)
     for key, value in changes.items():
         kept = None if is_secret(key) else value
@@ -165,44 +108,6 @@ def change_settings(
         lay_down_configured(session, found.telescopes, now)
     audit(session, now=now, actor=actor, subject=_SUBJECT, event="changed", detail={"keys": sorted(changes)})
     return found
-
-
-def _usable(settings: Settings, page: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        key: value
-        for key, value in page.items()
-        if key in setting_fields() and not is_secret(key) and why_not_writable(settings, key) is None
-    }
-
-
-def _built(settings: Settings, page: Mapping[str, Any]) -> Settings:
-    values = given_values(settings)
-    sources: dict[str, Source] = dict(settings.sources)
-    for key, value in page.items():
-        fixed = values.get("telescopes", ()) if key == "telescopes" else ()
-        _put(values, key, [*fixed, *_others(fixed, value)] if fixed else value)
-        if not fixed:
-            sources[key] = "page"
-    return build_settings(values, sources)
-
-
-def _others(fixed: Any, added: Any) -> Iterator[Any]:
-    """Give the page's telescopes that the file does not name itself."""
-    names = {each.name for each in fixed}
-    for each in added if isinstance(added, list | tuple) else ():
-        if not isinstance(each, Mapping) or each.get("name") not in names:
-            yield each
-
-
-def _put(values: dict[str, Any], key: str, value: Any) -> None:
-    *sections, last = key.split(".")
-    for section in sections:
-        values = values.setdefault(section, {})
-    values[last] = value
-
-
-def _is_part(name: str, key: str) -> bool:
-    return name == key or name.startswith(f"{key}.")
 
 
 def _forbidden(settings: Settings, changes: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
