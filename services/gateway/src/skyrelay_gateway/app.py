@@ -19,7 +19,19 @@ from skyrelay.version import __version__
 from skyrelay_gateway.context import Gateway
 from skyrelay_gateway.own_site import OwnSite
 from skyrelay_gateway.problems import ProblemDetails, install_problem_handlers
-from skyrelay_gateway.routes import control, flower, health, lists, network, page, reference
+from skyrelay_gateway.routes import (
+    control,
+    flower,
+    health,
+    lists,
+    network,
+    page,
+    reference,
+    setup,
+)
+from skyrelay_gateway.routes import (
+    settings as setting_routes,
+)
 from skyrelay_gateway.security import BodyLimit, SecurityHeaders
 
 _DESCRIPTION = (
@@ -68,7 +80,7 @@ def create_app(
     app.add_middleware(BodyLimit)
     app.add_middleware(OwnSite, hosts=(settings.gateway.host, *settings.gateway.hosts))
     app.add_middleware(SecurityHeaders)
-    for routes in (health, lists, control, network, page, reference, flower):
+    for routes in (health, lists, control, network, setting_routes, setup, page, reference, flower):
         app.include_router(routes.router)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     _name_problems(app)

@@ -41,4 +41,4 @@ def _environment() -> Environment:
 
 def render(template: str, status_code: int = 200, **values: Any) -> HTMLResponse:
     """Answer with a template of this package."""
-    return HTMLResponse(_environment().get_template(template).render(**values), status_code)
+    return HTMLResponse(_environment().get_template(template).render(**({"root": ""} | values)), status_code)

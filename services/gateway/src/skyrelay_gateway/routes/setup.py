@@ -1,0 +1,481 @@
+"""The pages of the first run. They work without JavaScript; each step is kept as soon as it is sent.
+
+Everything here can be done in the file or the environment too: what is set there is shown, and not asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any
+from zoneinfo import available_timezones
+
+from fastapi import APIRouter, Query
+from pydantic import SecretStr
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+from starlette.datastructures import FormData
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from skyrelay.domain.home_address import home_asked_of
+from skyrelay.errors import SkyrelayError
+from skyrelay.logs import get_logger
+from skyrelay.queue.tasks import LookupMessage, TaskName
+from skyrelay.settings import Settings, SettingsRefused
+from skyrelay.settings_page import why_not_writable
+from skyrelay.store import lookups
+from skyrelay.store.accounts import settings_in_force
+from skyrelay.store.lookups import LookupKind, LookupState
+from skyrelay.store.page_settings import change_settings
+from skyrelay.store.secrets import SecretStore
+from skyrelay.store.tables import Lookup, Telescope
+from skyrelay_gateway.context import ConfiguredDep, Gateway, GatewayDep
+from skyrelay_gateway.first_run import telescopes as entries
+from skyrelay_gateway.first_run.forms import FormDep, file_of, is_checked, number, text
+from skyrelay_gateway.first_run.keys import MOST_BYTES, NotAKey, keep_key
+from skyrelay_gateway.first_run.login import Tried, try_login
+from skyrelay_gateway.first_run.preview import build_preview
+from skyrelay_gateway.nudges import try_to_nudge
+from skyrelay_gateway.problems import Problem
+from skyrelay_gateway.setting_views import shown, value_of
+from skyrelay_gateway.templating import render
+from skyrelay_gateway.words import telescope_words
+
+router = APIRouter(prefix="/setup", include_in_schema=False)
+
+_ACTOR = "person"
+STEPS = {
+    "telescopes": "Telescopes",
+    "site": "Site",
+    "crowdsky": "CrowdSky",
+    "stacking": "Stacking",
+    "start": "Start",
+}
+_UNDER_WAY = frozenset({LookupState.WAITING, LookupState.WORKING})
+LookupId = Annotated[int | None, Query(ge=1, le=2**53)]
+Name = Annotated[str, Query(max_length=64)]
+
+
+@router.get("")
+def begin(gateway: GatewayDep) -> Response:
+    """Go to the first step that is not done: who comes back goes on where they left."""
+    step = "telescopes" if not gateway.settings.telescopes else "start"
+    return RedirectResponse(f"setup/{step}", 303)
+
+
+# -- telescopes ------------------------------------------------------------------------------------------
+
+
+@router.get("/telescopes")
+def telescopes(gateway: GatewayDep, configured: ConfiguredDep, lookup: LookupId = None) -> HTMLResponse:
+    """Show the telescopes that there are, those that were found, and how to find more."""
+    return _telescopes(gateway, configured, lookup)
+
+
+def _telescopes(
+    gateway: Gateway,
+    configured: Settings,
+    lookup: int | None = None,
+    problems: Mapping[str, str] | None = None,
+    where: str = "",
+    root: str = "../",
+) -> HTMLResponse:
+    with gateway.store.read() as session:
+        rows = {row.name: row for row in session.scalars(select(Telescope))}
+        question = session.get(Lookup, lookup) if lookup else None
+    known = {row.serial for row in rows.values() if row.host} | {
+        each.serial for each in gateway.settings.telescopes
+    }
+    found = (question.answer or {}).get("found", []) if question and question.kind == LookupKind.FIND else []
+    fixed = {each.name for each in configured.telescopes}
+    mine = [
+        (each, telescope_words(rows[each.name]) if each.name in rows else "", each.name in fixed)
+        for each in gateway.settings.telescopes
+    ]
+    return _render(
+        gateway,
+        "telescopes",
+        telescopes=mine,
+        found=[{**each, "is_known": each["serial"] in known} for each in found],
+        lookup=_lookup_view(question, gateway.clock()),
+        problems=problems or {},
+        where=where,
+        root=root,
+    )
+
+
+@router.post("/telescopes/find")
+def find(gateway: GatewayDep, configured: ConfiguredDep, form: FormDep) -> Response:
+    """Have the stacker look who is there."""
+    where = text(form, "where")
+    try:
+        addresses = [where] if where else []
+        for address in addresses:
+            home_asked_of(address)
+    except ValueError as error:
+        return _telescopes(gateway, configured, None, {"where": str(error)}, where, "../../")
+    number_ = _ask(gateway, LookupKind.FIND, {"addresses": addresses})
+    return RedirectResponse(f"../telescopes?lookup={number_}", 303)
+
+
+@router.get("/telescopes/new")
+def new(gateway: GatewayDep, host: Name = "", model: Name = "", name: Name = "") -> HTMLResponse:
+    """Show the form of a telescope: an empty one, one that was found, or one that is to be changed."""
+    known = next((each for each in gateway.settings.telescopes if each.name == name), None)
+    fields: dict[str, Any] = known.model_dump() if known else {"host": host, "name": _name_for(model)}
+    return _form(gateway, fields, {})
+
+
+@router.post("/telescopes/check")
+def check(gateway: GatewayDep, configured: ConfiguredDep, form: FormDep) -> Response:
+    """Keep the key, if one was given, and have the stacker ask the telescope."""
+    problems: dict[str, str] = {}
+    key_path = _key_kept(configured, form, problems) or _key_before(gateway, form)
+    entry = entries.read_entry(form, key_path)
+    problems = entries.problems_of(entry) | problems
+    if any(each.name == entry["name"] for each in configured.telescopes):
+        problems["name"] = "A telescope of this name is set in the file; choose another name."
+    if problems:
+        return _form(gateway, {**entry, "watch": is_checked(form, "watch")}, problems)
+    watch = is_checked(form, "watch")
+    number_ = _ask(gateway, LookupKind.TEST, {"telescope": entry, "watch": watch})
+    return RedirectResponse(f"checked?lookup={number_}", 303)
+
+
+@router.get("/telescopes/checked")
+def checked(gateway: GatewayDep, lookup: LookupId = None) -> HTMLResponse:
+    """Show what came of asking a telescope, what to do, and the form again to do it."""
+    with gateway.store.read() as session:
+        question = _tested(session, lookup)
+    outcome = entries.outcome_of(question.answer) if question.answer else None
+    fields = {**question.question["telescope"], "watch": question.question["watch"]}
+    return _form(gateway, fields, {}, lookup=_lookup_view(question, gateway.clock()), outcome=outcome)
+
+
+@router.post("/telescopes/add")
+def add(gateway: GatewayDep, configured: ConfiguredDep, form: FormDep) -> Response:
+    """Add the telescope that was asked."""
+    given = text(form, "lookup")
+    with gateway.store.read() as session:
+        question = _tested(session, int(given) if given.isdecimal() and len(given) < 15 else None)
+        entry = question.question["telescope"]
+        changes = entries.with_telescope(session, configured, entry, watches=bool(question.question["watch"]))
+    try:
+        _change(gateway, configured, changes)
+    except SettingsRefused as error:
+        return _form(gateway, entry, dict(error.problems))
+    get_logger(__name__).info("a telescope was added", telescope=entry["name"])
+    return RedirectResponse("../telescopes", 303)
+
+
+@router.post("/telescopes/remove")
+def remove(gateway: GatewayDep, configured: ConfiguredDep, form: FormDep) -> Response:
+    """Take away a telescope that was added here; its frames and stacks stay in the books."""
+    name = text(form, "name")
+    with gateway.store.read() as session:
+        changes = entries.without_telescope(session, configured, name)
+    _change(gateway, configured, changes)
+    get_logger(__name__).info("a telescope was taken away", telescope=name[:64])
+    return RedirectResponse("../telescopes", 303)
+
+
+def _form(
+    gateway: Gateway,
+    fields: Mapping[str, Any],
+    problems: Mapping[str, str],
+    *,
+    lookup: Mapping[str, Any] | None = None,
+    outcome: entries.Outcome | None = None,
+) -> HTMLResponse:
+    return _render(
+        gateway,
+        "telescopes",
+        template="telescope",
+        root="../../",
+        fields={"timezone": "auto", "watch": True, "key_path": None, **entries.PORTS, **fields},
+        can_watch=entries.can_watch(gateway.settings) or None,
+        problems=problems,
+        lookup=lookup,
+        outcome=outcome,
+        zones=_zones(),
+    )
+
+
+def _key_kept(configured: Settings, form: FormData, problems: dict[str, str]) -> str | None:
+    key = file_of(form, "key_file", MOST_BYTES) or text(form, "key").encode()
+    if not key.strip():
+        return None
+    try:
+        return str(keep_key(configured.data_dir, key))
+    except (NotAKey, SkyrelayError) as error:
+        problems["key"] = str(error)
+        return None
+
+
+def _key_before(gateway: Gateway, form: FormData) -> str | None:
+    """Give the key of the look before, so that nobody has to choose its file twice."""
+    given = text(form, "lookup")
+    if not given.isdecimal() or len(given) > 15:
+        return None
+    with gateway.store.read() as session:
+        question = session.get(Lookup, int(given))
+    is_test = question is not None and question.kind == LookupKind.TEST
+    return question.question["telescope"].get("key_path") if question and is_test else None
+
+
+def _tested(session: Session, number_: int | None) -> Lookup:
+    row = session.get(Lookup, number_) if number_ is not None else None
+    if row is None or row.kind != LookupKind.TEST:
+        raise Problem(404, "This look at a telescope is over.", "Go to /setup/telescopes and begin again.")
+    return row
+
+
+def _name_for(model: str) -> str:
+    return "garden" if not model else model.replace("Seestar", "").strip() or "garden"
+
+
+# -- site, CrowdSky, stacking ----------------------------------------------------------------------------
+
+
+@router.get("/site")
+def site(gateway: GatewayDep) -> HTMLResponse:
+    """Ask where the observatory is, and how exactly the network may know."""
+    return _settings_page(gateway, "site", zones=_zones())
+
+
+@router.post("/site")
+def save_site(gateway: GatewayDep, configured: ConfiguredDep, form: FormDep) -> Response:
+    """Keep the site; empty coordinates stay as they are."""
+    changes: dict[str, Any] = {
+        f"observatory.{name}": number(form, name) for name in ("latitude", "longitude", "elevation")
+    }
+    changes = {key: value for key, value in changes.items() if value is not None}
+    if is_checked(form, "forget"):
+        changes = dict.fromkeys(
+            ("observatory.latitude", "observatory.longitude", "observatory.elevation"), None
+        )
+    for name in ("timezone", "share_location", "observer"):
+        if name in form:
+            changes[f"observatory.{name}"] = text(form, name) or None
+    return _saved(gateway, configured, "site", changes, "crowdsky", zones=_zones())
+
+
+@router.get("/crowdsky")
+def crowdsky(gateway: GatewayDep) -> HTMLResponse:
+    """Ask for the login at CrowdSky, and whether to take part in the observation network."""
+    return _crowdsky(gateway)
+
+
+@router.post("/crowdsky")
+def save_crowdsky(gateway: GatewayDep, configured: ConfiguredDep, form: FormDep) -> Response:
+    """Try the login and keep it, unless CrowdSky says that it is wrong."""
+    changes: dict[str, Any] = {}
+    if "deliver" in form:
+        changes["crowdsky.enabled"] = text(form, "deliver") != "no"
+    if "scrub" in form:
+        changes["crowdsky.scrub_location"] = text(form, "scrub") != "keep"
+    if "cloud_url" in form:
+        changes["cloud.url"] = text(form, "cloud_url") or None
+        changes["cloud.enabled"] = is_checked(form, "cloud")
+    username, password = text(form, "username"), text(form, "password")
+    tried = None
+    if username or password:
+        tried = try_login(gateway.settings.crowdsky.base_url, username, SecretStr(password))
+        if not tried.is_refused:
+            changes |= {"crowdsky.username": username, "crowdsky.password": password}
+    problems = _try_to_change(gateway, configured, changes)
+    if problems or tried is not None:
+        gateway = gateway.in_force(configured)
+        return _crowdsky(gateway, problems, tried, username, 422 if problems or _is_refused(tried) else 200)
+    return RedirectResponse("stacking", 303)
+
+
+def _is_refused(tried: Tried | None) -> bool:
+    return tried is not None and tried.is_refused
+
+
+def _crowdsky(
+    gateway: Gateway,
+    problems: Mapping[str, str] | None = None,
+    tried: Tried | None = None,
+    username: str = "",
+    status_code: int = 200,
+) -> HTMLResponse:
+    login = settings_in_force(gateway.settings, gateway.store, of=["crowdsky"]).crowdsky
+    return _settings_page(
+        gateway,
+        "crowdsky",
+        problems,
+        tried=tried,
+        has_login=bool(login.username and login.password.get_secret_value()),
+        username=username,
+        is_login_fixed=bool(gateway.settings.crowdsky.password.get_secret_value()),
+        status_code=status_code,
+    )
+
+
+@router.get("/stacking")
+def stacking(gateway: GatewayDep) -> HTMLResponse:
+    """Ask when to stack, and show what would be stacked."""
+    return _stacking(gateway)
+
+
+@router.post("/stacking")
+def save_stacking(gateway: GatewayDep, configured: ConfiguredDep, form: FormDep) -> Response:
+    """Keep when to stack."""
+    changes: dict[str, Any] = {}
+    if "when" in form:
+        changes["stacking.when"] = text(form, "when")
+    if "min_exptime" in form:
+        changes["stacking.min_exptime"] = number(form, "min_exptime")
+    if "exclude" in form:
+        patterns = [part.strip() for part in text(form, "exclude").split(",")]
+        changes["stacking.exclude"] = [part for part in patterns if part] or None
+    problems = _try_to_change(gateway, configured, changes)
+    return _stacking(gateway, problems) if problems else RedirectResponse("start", 303)
+
+
+@router.post("/look")
+def look(gateway: GatewayDep) -> Response:
+    """Have the stacker list what lies on each telescope; that changes nothing on it."""
+    with gateway.store.read() as session:
+        ids = list(session.scalars(select(Telescope.id).where(Telescope.host.is_not(None))))
+    newest = 0
+    for telescope_id in ids:
+        newest = _ask(gateway, LookupKind.INVENTORY, {"telescope_id": telescope_id})
+    return RedirectResponse(f"stacking?lookup={newest}" if newest else "stacking", 303)
+
+
+def _stacking(gateway: Gateway, problems: Mapping[str, str] | None = None) -> HTMLResponse:
+    with gateway.store.read() as session:
+        preview = build_preview(session, gateway.settings.stacking, gateway.clock())
+        is_looking = bool(_looks_under_way(session, gateway.clock()))
+    return _settings_page(gateway, "stacking", problems, preview=preview, is_looking=is_looking)
+
+
+def _looks_under_way(session: Session, now: datetime) -> list[Lookup]:
+    query = select(Lookup).where(Lookup.kind == LookupKind.INVENTORY, Lookup.finished_at.is_(None))
+    return [row for row in session.scalars(query) if lookups.state_of(row, now) in _UNDER_WAY]
+
+
+# -- the end ---------------------------------------------------------------------------------------------
+
+
+@router.get("/start")
+def summary(gateway: GatewayDep) -> HTMLResponse:
+    """Show all of it once more, and the one button."""
+    with gateway.store.read() as session:
+        preview = build_preview(session, gateway.settings.stacking, gateway.clock())
+    login = settings_in_force(gateway.settings, gateway.store, of=["crowdsky"]).crowdsky
+    has_login = bool(login.username and login.password.get_secret_value())
+    return _settings_page(gateway, "start", preview=preview, has_login=has_login)
+
+
+@router.post("/start")
+def start(gateway: GatewayDep, configured: ConfiguredDep) -> Response:
+    """Let everything act from now on; who presses twice changes nothing."""
+    if not gateway.settings.is_set_up:
+        _change(gateway, configured, {"setup": "done"})
+        get_logger(__name__).info("Start was pressed: the set-up is done")
+        try_to_nudge(gateway, TaskName.RECONCILE_STACKING)
+        try_to_nudge(gateway, TaskName.RECONCILE_DELIVERIES)
+    return RedirectResponse("../", 303)
+
+
+# -- what they share -------------------------------------------------------------------------------------
+
+
+def _ask(gateway: Gateway, kind: LookupKind, question: Mapping[str, Any]) -> int:
+    with gateway.store.write() as session:
+        row = lookups.ask(session, kind, question, now=gateway.clock(), actor=_ACTOR)
+    try_to_nudge(gateway, TaskName.LOOK_UP, LookupMessage(lookup_id=row.id))
+    return row.id
+
+
+def _change(gateway: Gateway, configured: Settings, changes: Mapping[str, Any]) -> None:
+    secrets = SecretStore(gateway.store, configured.key_path)
+    with gateway.store.write() as session:
+        change_settings(session, configured, changes, secrets=secrets, now=gateway.clock(), actor=_ACTOR)
+
+
+def _try_to_change(gateway: Gateway, configured: Settings, changes: Mapping[str, Any]) -> dict[str, str]:
+    """Change what differs and can be changed; give what is wrong, by key."""
+    wanted = {
+        key: value
+        for key, value in changes.items()
+        if why_not_writable(configured, key) is None and not _is_so(gateway.settings, key, value)
+    }
+    try:
+        if wanted:
+            _change(gateway, configured, wanted)
+    except SettingsRefused as error:
+        return dict(error.problems)
+    return {}
+
+
+def _is_so(settings: Settings, key: str, value: Any) -> bool:
+    return value is not None and key in settings.sources and value_of(settings, key) == value
+
+
+def _saved(
+    gateway: Gateway, configured: Settings, step: str, changes: Mapping[str, Any], then: str, **values: Any
+) -> Response:
+    problems = _try_to_change(gateway, configured, changes)
+    if problems:
+        return _settings_page(gateway, step, problems, status_code=422, **values)
+    return RedirectResponse(then, 303)
+
+
+def _settings_page(
+    gateway: Gateway,
+    step: str,
+    problems: Mapping[str, str] | None = None,
+    *,
+    status_code: int = 200,
+    **values: Any,
+) -> HTMLResponse:
+    return _render(gateway, step, status_code=status_code, problems=problems or {}, **values)
+
+
+def _render(
+    gateway: Gateway,
+    step: str,
+    *,
+    template: str = "",
+    status_code: int = 200,
+    root: str = "../",
+    **values: Any,
+) -> HTMLResponse:
+    settings = gateway.settings
+    return render(
+        f"setup/{template or step}.html",
+        422 if values.get("problems") else status_code,
+        root=root,
+        step=step,
+        steps=STEPS,
+        is_set_up=settings.is_set_up,
+        settings=settings,
+        now=gateway.clock(),
+        csrf_field=None,
+        shown=lambda key: shown(key, value_of(settings, key)),
+        why_not=lambda key: why_not_writable(settings, key),
+        **values,
+    )
+
+
+def _lookup_view(row: Lookup | None, now: datetime) -> dict[str, Any] | None:
+    if row is None:
+        return None
+    state = lookups.state_of(row, now)
+    return {
+        "id": row.id,
+        "state": state.value,
+        "is_under_way": state in _UNDER_WAY,
+        "problem": row.problem,
+        "is_old": (now - row.asked_at).total_seconds() > 15,
+        "where": ", ".join(row.question.get("addresses", [])),
+    }
+
+
+def _zones() -> list[str]:
+    return sorted(name for name in available_timezones() if "/" in name and not name.startswith("posix"))
