@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from skyrelay.domain.asked import Asked
-from skyrelay.domain.home_address import check_home_host, home_asked_of, is_home_address
+from skyrelay.domain.home_address import check_home_host, check_home_port, home_asked_of, is_home_address
 from skyrelay.domain.states import IN_TOUCH, Reach, TelescopeState
 from skyrelay.errors import PermanentError, SkyrelayError
 from skyrelay.seestar.device import DeviceInfo, TelescopeStatus
@@ -27,6 +27,8 @@ from skyrelay_stacker.workshop import Workshop
 
 _LISTEN = timedelta(seconds=3)  # six questions: UDP over Wi-Fi loses some
 _CONNECT, _REPLY = timedelta(seconds=4), timedelta(seconds=6)  # a person waits for it
+
+RPC_PORT = 4700  # a telescope's own, see docs/configuration.md
 
 Answer = Mapping[str, Any]
 
@@ -89,6 +91,7 @@ def _home_address_of(host: str) -> str:
 def _test(_workshop: Workshop, question: Answer) -> Answer:
     telescope = TelescopeSettings.model_validate(question["telescope"])
     try:
+        check_home_port(telescope.rpc_port, RPC_PORT)
         host = _home_address_of(telescope.host)
     except HostUnknown as error:
         return _as_tested(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
@@ -12,8 +12,9 @@ _MOST_CHARACTERS = 20_000  # a pasted key has some two thousand
 _MOST_FIELDS = 60
 
 
-async def _read_form(request: Request) -> FormData:
-    return await request.form(max_files=2, max_fields=_MOST_FIELDS)
+async def _read_form(request: Request) -> AsyncIterator[FormData]:
+    async with request.form(max_files=2, max_fields=_MOST_FIELDS) as form:
+        yield form
 
 
 FormDep = Annotated[FormData, Depends(_read_form)]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
-from skyrelay.domain.home_address import check_home_host
+from skyrelay.domain.home_address import check_home_host, check_home_port
 from skyrelay.domain.states import IN_TOUCH, Reach, TelescopeState
 from skyrelay.settings import Settings, TelescopeSettings
 from skyrelay.settings_page import why_not_writable
@@ -65,12 +66,26 @@ def problems_of(entry: Mapping[str, Any]) -> dict[str, str]:
         for each in error.errors(include_url=False, include_input=False, include_context=False):
             name = str(each["loc"][0]) if each["loc"] else "name"
             problems[name] = _WORDS.get(name) or str(each["msg"]).removeprefix("Value error, ")
-    if "host" not in problems:
-        try:
-            check_home_host(str(entry["host"]))
-        except ValueError as error:
-            problems["host"] = str(error)
+    checks: list[tuple[str, Callable[[], object]]] = [
+        ("host", lambda: check_home_host(str(entry["host"]))),
+        *((name, partial(_check_port, entry, name)) for name in PORTS),
+    ]
+    for name, check in checks:
+        if name not in problems:
+            problems |= _problem(name, check)
     return problems
+
+
+def _check_port(entry: Mapping[str, Any], name: str) -> None:
+    check_home_port(int(entry.get(name, PORTS[name])), PORTS[name])
+
+
+def _problem(name: str, check: Callable[[], object]) -> dict[str, str]:
+    try:
+        check()
+    except ValueError as error:
+        return {name: str(error)}
+    return {}
 
 
 _WORDS = {
