@@ -31,6 +31,7 @@ class LazyGroup(TyperGroup):
         "raw-upload": "skyrelay.cli.crowdsky_commands",
         "verify": "skyrelay.cli.verify",
         "secrets": "skyrelay.cli.secrets",
+        "settings": "skyrelay.cli.settings_commands",
     }
 
     def list_commands(self, ctx: Any) -> list[str]:  # Any: Typer's own copy of Click is private

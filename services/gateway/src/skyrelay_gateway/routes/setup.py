@@ -28,6 +28,7 @@ from skyrelay.store.accounts import settings_in_force
 from skyrelay.store.lookups import LookupKind, LookupState
 from skyrelay.store.page_settings import change_settings
 from skyrelay.store.secrets import SecretStore
+from skyrelay.store.setting_lines import shown, value_of
 from skyrelay.store.tables import Lookup, Telescope
 from skyrelay_gateway.context import ConfiguredDep, Gateway, GatewayDep
 from skyrelay_gateway.first_run import telescopes as entries
@@ -37,7 +38,6 @@ from skyrelay_gateway.first_run.login import Tried, try_login
 from skyrelay_gateway.first_run.preview import build_preview
 from skyrelay_gateway.nudges import try_to_nudge
 from skyrelay_gateway.problems import Problem
-from skyrelay_gateway.setting_views import shown, value_of
 from skyrelay_gateway.templating import render
 from skyrelay_gateway.words import telescope_words
 
