@@ -105,7 +105,8 @@ def outcome_of(answer: Mapping[str, Any]) -> Outcome:
     if state is TelescopeState.UNREACHABLE:
         words = REACH_WORDS.get(reach, words)
     remedy = _STATE_REMEDIES.get(state) or _REACH_REMEDIES.get(reach, _AGAIN)
-    return Outcome(False, words, str(answer["reason"]), remedy)
+    reason = "" if state in _STATE_REMEDIES else str(answer["reason"])  # it speaks of the file's key_path
+    return Outcome(False, words, reason, remedy)
 
 
 def with_telescope(
