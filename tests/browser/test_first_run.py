@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ pytestmark = pytest.mark.system
 
 SCREENSHOTS = os.environ.get("TESTS_SCREENSHOTS")  # a folder, to make the pictures of the docs anew
 PASSWORD = "Orion-42"
+OWN_PASSWORD = "Cassiopeia-1572"
 STACK = "CrowdSky_5_M 81_10.0s_IRCUT_20260228.12_HP006478.fit"
 LONG_MS = 120_000  # all services share this machine with other tests
 
@@ -30,6 +32,16 @@ def picture(page: Page, name: str) -> None:
     if SCREENSHOTS:
         page.screenshot(path=Path(SCREENSHOTS) / f"{name}.png", full_page=True)
     assert (name, overflow_px(page)) == (name, 0)
+
+
+def claim(page: Page, log: str) -> None:
+    """Show the code of the banner, and choose a password."""
+    (code,) = re.findall(r"\| Code +(\S+) *\|", log)
+    page.get_by_label("Set-up code").fill(code)
+    page.get_by_label("New password").fill(OWN_PASSWORD)
+    page.get_by_label("The same again").fill(OWN_PASSWORD)
+    picture(page, "first-run-welcome")
+    page.get_by_role("button", name="Claim it").click()
 
 
 def find_telescope(page: Page, telescope: SimulatedTelescope) -> None:
@@ -109,6 +121,7 @@ def test_nothing_happens_before_start_and_then_the_night_begins(
         )
         with home.running():
             plain_phone.goto(home.address)
+            claim(plain_phone, home.log())
             plain_phone.get_by_role("link", name="Go on with the set-up").click()
             find_telescope(plain_phone, telescope)
             add_telescope(plain_phone, key_file)
@@ -122,5 +135,5 @@ def test_nothing_happens_before_start_and_then_the_night_begins(
             expect(plain_phone.get_by_text("Set-up is not finished")).to_have_count(0)
             eventually(lambda: len(server.uploads) == 1, within_s=180)
             assert stacks_on(telescope) == [STACK]
-            for secret in (PASSWORD, "40.7128", "-74.006", "PRIVATE KEY"):
+            for secret in (PASSWORD, OWN_PASSWORD, "40.7128", "-74.006", "PRIVATE KEY"):
                 assert secret not in home.log()

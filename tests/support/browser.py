@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response, sync_playwright
 
+from skyrelay.store.engine import Store
+from support.gateway import make_token
 from support.left_out import left_out
 
 PHONE = {"width": 390, "height": 844}  # of a common one, in CSS pixels
@@ -75,6 +77,11 @@ def opened_page(browser: Browser, **traits: Any) -> Iterator[Page]:
     finally:
         context.close()
     assert complaints == [], complaints
+
+
+def let_in(page: Page, store: Store) -> None:
+    """Have the gateway know whoever opens the page, by a token."""
+    page.set_extra_http_headers({"Authorization": f"Bearer {make_token(store)}"})
 
 
 def overflow_px(page: Page) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Annotated, cast
 
@@ -12,6 +12,7 @@ from fastapi import Depends, Request
 from redis import Redis
 from sqlalchemy.exc import DBAPIError
 
+from skyrelay.access.passwords import Hasher
 from skyrelay.settings import Settings
 from skyrelay.store.accounts import settings_in_force
 from skyrelay.store.engine import Store
@@ -30,6 +31,7 @@ class Gateway:
     celery: Celery
     clock: Callable[[], datetime]
     started_at: datetime
+    hasher: Hasher = field(default_factory=Hasher)
 
     def in_force(self, configured: Settings) -> Gateway:
         """Give the same with the settings that count now; of a database that is away, others will tell."""

@@ -8,7 +8,9 @@ from skyrelay.queue.beats import beat
 from skyrelay.queue.connection import connect_redis
 from skyrelay.queue.tasks import BlockMessage, LookupMessage, Nothing, TaskName, TelescopeMessage
 from skyrelay.service import utc_now
+from skyrelay.store.idempotency import forget_old_keys
 from skyrelay_stacker.answering import answer_lookup
+from skyrelay_stacker.discovering import discover_telescopes
 from skyrelay_stacker.driving import stack_block
 from skyrelay_stacker.looking import look_at_telescope
 from skyrelay_stacker.reconciling import reconcile
@@ -34,6 +36,17 @@ def register_tasks(app: Celery, workshop: Workshop) -> None:
     @app.task(name=TaskName.LOOK_UP.value)  # type: ignore[untyped-decorator] # Celery ships no types
     def look_up(payload: object) -> None:
         answer_lookup(workshop.in_force(), LookupMessage.read(payload).lookup_id)
+
+    @app.task(name=TaskName.DISCOVER_TELESCOPES.value)  # type: ignore[untyped-decorator] # Celery ships no types
+    def find_telescopes(payload: object) -> None:
+        Nothing.read(payload)
+        discover_telescopes(workshop.in_force())
+
+    @app.task(name=TaskName.TIDY.value)  # type: ignore[untyped-decorator] # Celery ships no types
+    def tidy_up(payload: object) -> None:
+        Nothing.read(payload)
+        with workshop.store.write() as session:
+            forget_old_keys(session, utc_now())
 
     @app.task(name=TaskName.STACKER_CANARY.value)  # type: ignore[untyped-decorator] # Celery ships no types
     def canary(payload: object) -> None:

@@ -32,6 +32,10 @@ class LazyGroup(TyperGroup):
         "verify": "skyrelay.cli.verify",
         "secrets": "skyrelay.cli.secrets",
         "settings": "skyrelay.cli.settings_commands",
+        "backup": "skyrelay.cli.backups",
+        "restore": "skyrelay.cli.backups",
+        "password": "skyrelay.cli.access_commands",
+        "token": "skyrelay.cli.access_commands",
     }
 
     def list_commands(self, ctx: Any) -> list[str]:  # Any: Typer's own copy of Click is private

@@ -26,6 +26,8 @@ class TaskName(StrEnum):
     LOOK_AT_TELESCOPE = "stacker.look_at_telescope"
     STACK_BLOCK = "stacker.stack_block"
     LOOK_UP = "stacker.look_up"
+    DISCOVER_TELESCOPES = "stacker.discover_telescopes"
+    TIDY = "stacker.tidy"
     STACKER_CANARY = "stacker.canary"
     RECONCILE_DELIVERIES = "uploader.reconcile"
     FETCH_STACK = "uploader.fetch_stack"

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query
 from sqlalchemy.exc import DBAPIError
 from starlette.responses import HTMLResponse
 
+from skyrelay.access.tokens import Scope
 from skyrelay.store.receipts import build_receipt
 from skyrelay_gateway.context import Gateway, GatewayDep
 from skyrelay_gateway.listings import Filters, list_deliveries
@@ -19,8 +20,9 @@ from skyrelay_gateway.readiness import check_readiness
 from skyrelay_gateway.status import build_status
 from skyrelay_gateway.templating import render
 from skyrelay_gateway.timeline import build_timeline, title_of
+from skyrelay_gateway.visits import requires
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, dependencies=[requires(Scope.READ)])
 
 _DELIVERIES_SHOWN = 8
 

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from pydantic import JsonValue, RootModel
 from redis.exceptions import RedisError
 
+from skyrelay.access.tokens import Scope
 from skyrelay.logs import get_logger
 from skyrelay.queue.tasks import TaskName
 from skyrelay.queue.watcher_pass import HEADER, watcher_pass
@@ -21,6 +22,7 @@ from skyrelay_gateway.paging import PageDep, cut
 from skyrelay_gateway.problems import Problem, problem_responses
 from skyrelay_gateway.security import require_json
 from skyrelay_gateway.setting_views import SettingChangeView, SettingsView, history, settings_view
+from skyrelay_gateway.visits import PUBLIC, requires
 
 router = APIRouter(prefix="/api/v1/settings", tags=["settings"])
 
@@ -38,7 +40,7 @@ IfMatch = Annotated[
 ]
 
 
-@router.get("")
+@router.get("", dependencies=[requires(Scope.READ)])
 def read_settings(gateway: GatewayDep, configured: ConfiguredDep, response: Response) -> SettingsView:
     """Give all settings, where each comes from, and whether it can be changed here."""
     with gateway.store.read() as session:
@@ -48,7 +50,11 @@ def read_settings(gateway: GatewayDep, configured: ConfiguredDep, response: Resp
     return view
 
 
-@router.patch("", dependencies=[Depends(require_json)], responses=problem_responses(412, 413, 415))
+@router.patch(
+    "",
+    dependencies=[requires(Scope.ADMIN), Depends(require_json)],
+    responses=problem_responses(412, 413, 415),
+)
 def patch_settings(
     gateway: GatewayDep,
     configured: ConfiguredDep,
@@ -75,7 +81,7 @@ def patch_settings(
     return read_settings(gateway.in_force(configured), configured, response)
 
 
-@router.get("/history")
+@router.get("/history", dependencies=[requires(Scope.READ)])
 def read_history(
     gateway: GatewayDep,
     page: PageDep,
@@ -88,7 +94,7 @@ def read_history(
     return Page[SettingChangeView](items=tuple(items), next_cursor=cursor)
 
 
-@router.get("/watcher", include_in_schema=False)
+@router.get("/watcher", include_in_schema=False, dependencies=[PUBLIC])  # it looks itself who asks
 def read_watchers_part(gateway: GatewayDep, request: Request) -> dict[str, Any]:
     """Tell the watcher, which has no database, what the page says of its work."""
     try:

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from starlette.datastructures import FormData
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from skyrelay.access.tokens import Scope
 from skyrelay.domain.home_address import home_asked_of
 from skyrelay.errors import SkyrelayError
 from skyrelay.logs import get_logger
@@ -36,12 +37,14 @@ from skyrelay_gateway.first_run.forms import FormDep, file_of, is_checked, numbe
 from skyrelay_gateway.first_run.keys import MOST_BYTES, NotAKey, keep_key
 from skyrelay_gateway.first_run.login import Tried, try_login
 from skyrelay_gateway.first_run.preview import build_preview
+from skyrelay_gateway.forms import FORM
 from skyrelay_gateway.nudges import try_to_nudge
 from skyrelay_gateway.problems import Problem
 from skyrelay_gateway.templating import render
+from skyrelay_gateway.visits import requires
 from skyrelay_gateway.words import telescope_words
 
-router = APIRouter(prefix="/setup", include_in_schema=False)
+router = APIRouter(prefix="/setup", include_in_schema=False, dependencies=[requires(Scope.ADMIN)])
 
 _ACTOR = "person"
 STEPS = {
@@ -104,7 +107,7 @@ def _telescopes(
     )
 
 
-@router.post("/telescopes/find")
+@router.post("/telescopes/find", dependencies=[FORM])
 def find(gateway: GatewayDep, configured: ConfiguredDep, form: FormDep) -> Response:
     """Have the stacker look who is there."""
     where = text(form, "where")
@@ -126,7 +129,7 @@ def new(gateway: GatewayDep, host: Name = "", model: Name = "", name: Name = "")
     return _form(gateway, fields, {})
 
 
-@router.post("/telescopes/check")
+@router.post("/telescopes/check", dependencies=[FORM])
 def check(gateway: GatewayDep, configured: ConfiguredDep, form: FormDep) -> Response:
     """Keep the key, if one was given, and have the stacker ask the telescope."""
     problems: dict[str, str] = {}
@@ -152,7 +155,7 @@ def checked(gateway: GatewayDep, lookup: LookupId = None) -> HTMLResponse:
     return _form(gateway, fields, {}, lookup=_lookup_view(question, gateway.clock()), outcome=outcome)
 
 
-@router.post("/telescopes/add")
+@router.post("/telescopes/add", dependencies=[FORM])
 def add(gateway: GatewayDep, configured: ConfiguredDep, form: FormDep) -> Response:
     """Add the telescope that was asked."""
     given = text(form, "lookup")
@@ -168,7 +171,7 @@ def add(gateway: GatewayDep, configured: ConfiguredDep, form: FormDep) -> Respon
     return RedirectResponse("../telescopes", 303)
 
 
-@router.post("/telescopes/remove")
+@router.post("/telescopes/remove", dependencies=[FORM])
 def remove(gateway: GatewayDep, configured: ConfiguredDep, form: FormDep) -> Response:
     """Take away a telescope that was added here; its frames and stacks stay in the books."""
     name = text(form, "name")
@@ -243,7 +246,7 @@ def site(gateway: GatewayDep) -> HTMLResponse:
     return _settings_page(gateway, "site", zones=_zones())
 
 
-@router.post("/site")
+@router.post("/site", dependencies=[FORM])
 def save_site(gateway: GatewayDep, configured: ConfiguredDep, form: FormDep) -> Response:
     """Keep the site; empty coordinates stay as they are."""
     changes: dict[str, Any] = {
@@ -266,7 +269,7 @@ def crowdsky(gateway: GatewayDep) -> HTMLResponse:
     return _crowdsky(gateway)
 
 
-@router.post("/crowdsky")
+@router.post("/crowdsky", dependencies=[FORM])
 def save_crowdsky(gateway: GatewayDep, configured: ConfiguredDep, form: FormDep) -> Response:
     """Try the login and keep it, unless CrowdSky says that it is wrong."""
     changes: dict[str, Any] = {}
@@ -320,7 +323,7 @@ def stacking(gateway: GatewayDep) -> HTMLResponse:
     return _stacking(gateway)
 
 
-@router.post("/stacking")
+@router.post("/stacking", dependencies=[FORM])
 def save_stacking(gateway: GatewayDep, configured: ConfiguredDep, form: FormDep) -> Response:
     """Keep when to stack."""
     changes: dict[str, Any] = {}
@@ -335,7 +338,7 @@ def save_stacking(gateway: GatewayDep, configured: ConfiguredDep, form: FormDep)
     return _stacking(gateway, problems) if problems else RedirectResponse("start", 303)
 
 
-@router.post("/look")
+@router.post("/look", dependencies=[FORM])
 def look(gateway: GatewayDep) -> Response:
     """Have the stacker list what lies on each telescope; that changes nothing on it."""
     with gateway.store.read() as session:
@@ -371,7 +374,7 @@ def summary(gateway: GatewayDep) -> HTMLResponse:
     return _settings_page(gateway, "start", preview=preview, has_login=has_login)
 
 
-@router.post("/start")
+@router.post("/start", dependencies=[FORM])
 def start(gateway: GatewayDep, configured: ConfiguredDep) -> Response:
     """Let everything act from now on; who presses twice changes nothing."""
     if not gateway.settings.is_set_up:
@@ -456,7 +459,6 @@ def _render(
         is_set_up=settings.is_set_up,
         settings=settings,
         now=gateway.clock(),
-        csrf_field=None,
         shown=lambda key: shown(key, value_of(settings, key)),
         why_not=lambda key: why_not_writable(settings, key),
         **values,
