@@ -47,7 +47,7 @@ class FirstRun:
     def send(self, path: str, fields: dict[str, Any] | None = None, **options: Any) -> requests.Response:
         """Send a form and follow where it leads, while the stacker answers what is asked."""
         token = _TOKEN.search(self.gateway.get("/setup/start").text)
-        data = {**(fields or {}), **({"csrf_token": token[1]} if token else {})}
+        data = {**(fields or {}), "csrf_token": token[1] if token else ""}
         headers = {"Origin": self.gateway.address}
         answer = self.gateway.send("POST", path, data=data, headers=headers, allow_redirects=False, **options)
         self.answer_all()

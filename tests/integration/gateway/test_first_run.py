@@ -72,9 +72,9 @@ def test_a_telescope_is_found_at_an_address_and_offered_with_its_form(
     telescope = make_telescope()
     page = first_run.said("/setup/telescopes/find", {"where": f"127.0.0.1:{telescope.endpoint.udp_port}"})
     assert f"serial {telescope.spec.serial}" in page
-    link = re.search(r'href="\.\./(setup/telescopes/new\?[^"]*)"', page.replace("&amp;", "&"))
+    link = re.search(r'href="(/setup/telescopes/new\?[^"]*)"', page.replace("&amp;", "&"))
     assert link
-    assert 'value="127.0.0.1"' in first_run.see("/" + link[1])
+    assert 'value="127.0.0.1"' in first_run.see(link[1])
     assert asked(telescope, "get_device_state") == 0
 
 
@@ -98,6 +98,13 @@ WRONG = (
     ({"timezone": "Europe/Wien"}, "did you mean"),
     ({"key": "-----BEGIN NONSENSE-----"}, "This is no key that a telescope takes"),
 )
+
+
+def test_a_form_that_is_not_the_pages_own_is_refused(first_run: FirstRun) -> None:
+    for headers in ({}, {"Origin": "http://elsewhere.example"}):
+        answer = first_run.gateway.send("POST", "/setup/start", data={"x": "y"}, headers=headers)
+        assert answer.status_code == 403
+    assert not first_run.settings().is_set_up
 
 
 def test_nothing_outside_of_the_home_is_asked(first_run: FirstRun) -> None:

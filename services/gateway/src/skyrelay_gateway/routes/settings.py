@@ -24,7 +24,7 @@ from skyrelay_gateway.security import require_json
 from skyrelay_gateway.setting_views import SettingChangeView, SettingsView, history, settings_view
 from skyrelay_gateway.visits import PUBLIC, requires
 
-router = APIRouter(prefix="/api/v1/settings", tags=["settings"])
+router = APIRouter(prefix="/api/v1/settings", tags=["settings"], responses=problem_responses())
 
 _WATCHERS = ("setup", "telescopes", "image_watcher.")
 
@@ -53,7 +53,7 @@ def read_settings(gateway: GatewayDep, configured: ConfiguredDep, response: Resp
 @router.patch(
     "",
     dependencies=[requires(Scope.ADMIN), Depends(require_json)],
-    responses=problem_responses(412, 413, 415),
+    responses=problem_responses(400, 412, 413, 415),
 )
 def patch_settings(
     gateway: GatewayDep,
