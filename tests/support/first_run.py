@@ -15,9 +15,11 @@ from sqlalchemy import select
 from skyrelay.service import utc_now
 from skyrelay.settings import Settings, load_settings
 from skyrelay.store.accounts import settings_in_force
-from skyrelay.store.lookups import waiting
-from skyrelay.store.tables import Lookup
-from skyrelay_stacker.answering import answer_lookup
+from skyrelay.store.tables import Discovery, Telescope, TelescopeTrial
+from skyrelay.store.trials import waiting
+from skyrelay_stacker.discovering import discover_telescopes
+from skyrelay_stacker.looking import look_at_telescope
+from skyrelay_stacker.trying import try_telescope
 from support.gateway import GatewayClient
 from support.workshop import Home
 
@@ -61,16 +63,27 @@ class FirstRun:
 
     def answer_all(self) -> None:
         """Be the stacker: answer what waits."""
+        workshop = self.home.workshop.in_force()
         with self.home.store.read() as session:
             numbers = waiting(session, utc_now())
+            wanted = session.scalars(select(Telescope.id).where(Telescope.inventory_asked_at.is_not(None)))
+            telescopes = list(wanted)
         for number in numbers:
-            answer_lookup(self.home.workshop.in_force(), number)
+            try_telescope(workshop, number)
+        discover_telescopes(workshop)
+        for telescope_id in telescopes:
+            look_at_telescope(workshop, telescope_id)
 
     def settings(self) -> Settings:
         """Give the settings in force, the login among them."""
         return settings_in_force(self.home.settings, self.home.store)
 
-    def lookups(self) -> list[Lookup]:
-        """Give what was looked up."""
+    def trials(self) -> list[TelescopeTrial]:
+        """Give the telescopes that were tried."""
         with self.home.store.read() as session:
-            return list(session.scalars(select(Lookup).order_by(Lookup.id)))
+            return list(session.scalars(select(TelescopeTrial).order_by(TelescopeTrial.id)))
+
+    def discoveries(self) -> list[Discovery]:
+        """Give the questions that the network was asked."""
+        with self.home.store.read() as session:
+            return list(session.scalars(select(Discovery).order_by(Discovery.id)))

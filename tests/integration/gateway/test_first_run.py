@@ -27,6 +27,7 @@ from support.workshop import Home
 __all__ = ["make_telescope"]
 
 PASSWORD = "Orion-42"
+_LOOKS = {"stacker.look_at_telescope", "stacker.try_telescope", "stacker.discover_telescopes"}
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def fields_of(telescope: SimulatedTelescope, **changes: str) -> dict[str, str]:
 
 def add(first_run: FirstRun, telescope: SimulatedTelescope, **changes: str) -> str:
     first_run.send("/setup/telescopes/check", fields_of(telescope, **changes))
-    return first_run.said("/setup/telescopes/add", {"lookup": str(first_run.lookups()[-1].id)})
+    return first_run.said("/setup/telescopes/add", {"trial": str(first_run.trials()[-1].id)})
 
 
 def test_the_overview_leads_to_the_set_up_until_it_is_done(first_run: FirstRun) -> None:
@@ -112,7 +113,7 @@ def test_nothing_outside_of_the_home_is_asked(first_run: FirstRun) -> None:
         answer = first_run.send("/setup/telescopes/find", {"where": where})
         assert (where, answer.status_code) == (where, 422)
         assert "Not kept yet" in answer.text
-    assert first_run.lookups() == []
+    assert first_run.discoveries() == []
 
 
 def test_a_wrong_field_is_named_and_nothing_is_asked(first_run: FirstRun) -> None:
@@ -122,7 +123,7 @@ def test_a_wrong_field_is_named_and_nothing_is_asked(first_run: FirstRun) -> Non
         )
         assert (changes, answer.status_code) == (changes, 422)
         assert words in unescape(answer.text)
-    assert first_run.lookups() == []
+    assert first_run.trials() == []
     kept = first_run.home.settings.data_dir / "keys"
     assert not kept.exists() or not list(kept.iterdir())
 
@@ -132,7 +133,7 @@ def test_a_telescope_that_is_away_is_named_and_can_be_added_all_the_same(first_r
     page = first_run.said("/setup/telescopes/check", fields)
     assert "On, but its program does not run" in page
     assert "Add it all the same" in page
-    page = first_run.said("/setup/telescopes/add", {"lookup": str(first_run.lookups()[-1].id)})
+    page = first_run.said("/setup/telescopes/add", {"trial": str(first_run.trials()[-1].id)})
     assert "garden" in page
     assert [each.name for each in first_run.settings().telescopes] == ["garden"]
 
@@ -151,9 +152,9 @@ def test_the_key_is_tried_and_what_is_wrong_is_named(
     page = first_run.said("/setup/telescopes/check", {**fields, **key})
     assert f"It answers: Seestar S50 (serial {telescope.spec.serial})" in page
     assert "Add it" in page
-    again = {**fields, "lookup": str(first_run.lookups()[-1].id)}
+    again = {**fields, "trial": str(first_run.trials()[-1].id)}
     assert "It answers" in first_run.said("/setup/telescopes/check", again)  # the key need not be given twice
-    first_run.send("/setup/telescopes/add", {"lookup": str(first_run.lookups()[-1].id)})
+    first_run.send("/setup/telescopes/add", {"trial": str(first_run.trials()[-1].id)})
     (added,) = first_run.settings().telescopes
     assert added.key_path is not None
     assert added.key_path.read_bytes() == keys.private_pem
@@ -170,9 +171,9 @@ def test_the_key_is_tried_and_what_is_wrong_is_named(
 
 
 def test_a_look_that_never_was_is_refused(first_run: FirstRun) -> None:
-    assert first_run.gateway.get("/setup/telescopes/checked", lookup=99).status_code == 404
-    assert first_run.send("/setup/telescopes/add", {"lookup": "99"}).status_code == 404
-    assert first_run.send("/setup/telescopes/add", {"lookup": "9" * 40}).status_code == 404
+    assert first_run.gateway.get("/setup/telescopes/checked", trial=99).status_code == 404
+    assert first_run.send("/setup/telescopes/add", {"trial": "99"}).status_code == 404
+    assert first_run.send("/setup/telescopes/add", {"trial": "9" * 40}).status_code == 404
 
 
 def test_the_site_is_kept_and_shown_to_a_tenth_of_a_degree(first_run: FirstRun) -> None:
@@ -265,7 +266,7 @@ def test_before_start_a_look_changes_nothing_and_after_it_the_night_begins(
         first_run.send("/setup/look")
         home.settings = first_run.settings()
         home.reconcile()
-    assert [task for task, _ in home.nudges() if task != "stacker.look_up"] == []
+    assert [task for task, _ in home.nudges() if task not in _LOOKS] == []
     assert {each: asked(telescope, each) for each in CHANGES if asked(telescope, each)} == {}
     assert stacks_on(telescope) == []
 
@@ -292,6 +293,6 @@ def test_names_that_telescopes_give_themselves_stay_text(
 ) -> None:
     telescope = make_telescope(model="<script>alert(1)</script>")
     first_run.send("/setup/telescopes/find", {"where": f"127.0.0.1:{telescope.endpoint.udp_port}"})
-    page = first_run.gateway.get("/setup/telescopes", lookup=first_run.lookups()[-1].id).text
+    page = first_run.gateway.get("/setup/telescopes", discovery=first_run.discoveries()[-1].id).text
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert" in page

@@ -15,11 +15,11 @@ from skyrelay.queue.connection import connect_redis
 from skyrelay.queue.frame_stream import STREAM
 from skyrelay.service import utc_now
 from skyrelay.settings import Settings, load_settings
+from skyrelay.store import trials
 from skyrelay.store.engine import Store
-from skyrelay.store.lookups import LookupKind, LookupState, ask, claim, finish, state_of, waiting
 from skyrelay.store.page_settings import change_settings
 from skyrelay.store.secrets import SecretStore
-from skyrelay.store.tables import Lookup
+from skyrelay.store.tables import TelescopeTrial
 from skyrelay_uploader.workshop import Workshop as Uploader
 from support.fits_files import write_fits
 from support.gateway import running_gateway
@@ -124,20 +124,19 @@ def test_the_uploader_takes_each_unit_of_work_by_the_settings_of_its_moment(home
     assert not uploader.in_force().may_send
 
 
-def test_questions_are_taken_once_and_go_unanswered_after_a_while(store: Store) -> None:
+def test_a_trial_is_taken_once_and_goes_unanswered_after_a_while(store: Store) -> None:
     now = utc_now()
+    asked = {"watches": False, "now": now, "actor": "person"}
     with store.write() as session:
-        row = ask(session, LookupKind.FIND, {"addresses": []}, now=now, actor="person")
-        assert (waiting(session, now), state_of(row, now)) == ([row.id], LookupState.WAITING)
-        assert claim(session, row.id, now) is not None
+        row = trials.ask(session, {"name": "garden"}, **asked)
+        assert (trials.waiting(session, now), trials.is_under_way(row, now)) == ([row.id], True)
+        assert trials.claim(session, row.id, now) is not None
         session.refresh(row)
-        assert claim(session, row.id, now) is None
-        assert (waiting(session, now), state_of(row, now)) == ([], LookupState.WORKING)
-        finish(session, row.id, now=now, answer=None, problem="no network")
-        assert state_of(row, now) is LookupState.FAILED
-        late = ask(session, LookupKind.FIND, {}, now=now, actor="person")
-
+        assert (trials.claim(session, row.id, now), trials.waiting(session, now)) == (None, [])
+        trials.finish(session, row.id, now=now, answer=None, problem="no network")
+        assert (trials.is_under_way(row, now), row.problem) == (False, "no network")
+        late = trials.ask(session, {"name": "garden"}, **asked)
         later = now + timedelta(minutes=3)
-        assert (claim(session, late.id, later), state_of(late, later)) == (None, LookupState.UNANSWERED)
-        ask(session, LookupKind.FIND, {}, now=now + timedelta(days=2), actor="person")
-        assert len(session.scalars(select(Lookup)).all()) == 1
+        assert (trials.claim(session, late.id, later), trials.is_under_way(late, later)) == (None, False)
+        trials.ask(session, {"name": "garden"}, **{**asked, "now": now + timedelta(days=2)})
+        assert len(session.scalars(select(TelescopeTrial)).all()) == 1

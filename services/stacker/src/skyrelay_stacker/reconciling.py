@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from skyrelay.domain.chunk import chunk_of
 from skyrelay.domain.states import IN_TOUCH, BlockState, TelescopeState
-from skyrelay.queue.tasks import BlockMessage, LookupMessage, Message, TaskName, TelescopeMessage
+from skyrelay.queue.tasks import BlockMessage, Message, TaskName, TelescopeMessage, TrialMessage
 from skyrelay.service import utc_now
 from skyrelay.settings import Settings, StackingSettings
-from skyrelay.store import lookups
+from skyrelay.store import trials
 from skyrelay.store.leases import is_held
 from skyrelay.store.pauses import pause_of, pause_words, pauses_on
 from skyrelay.store.runs import end_run
@@ -22,6 +22,7 @@ from skyrelay_stacker.releasing import settle_released
 from skyrelay_stacker.turns import next_block_of, next_blocks
 from skyrelay_stacker.workshop import Workshop
 
+_LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 _ANSWERS = IN_TOUCH | {TelescopeState.CLOCK_WRONG}
 Nudge = tuple[TaskName, Message]
 NudgeInWords = tuple[TaskName, Message, str]
@@ -30,8 +31,10 @@ NudgeInWords = tuple[TaskName, Message, str]
 def reconcile(workshop: Workshop) -> None:
     """Nudge each telescope's next piece of work; before the set-up is done only what a person asked for."""
     with workshop.store.write() as session:
-        due = _due_lookups(session, utc_now())
-        if workshop.may_act:
+        due = _due_trials(session, utc_now())
+        if not workshop.may_act:
+            due += _asked_inventories(session, utc_now())
+        else:
             settle_released(session, workshop.settings, utc_now())
             due += due_everywhere(session, workshop.settings, utc_now())
     for nudge in due:
@@ -39,9 +42,23 @@ def reconcile(workshop: Workshop) -> None:
             return  # each further try would wait for the broker as long; the next tick says it all
 
 
-def _due_lookups(session: Session, now: datetime) -> list[NudgeInWords]:
-    waiting = lookups.waiting(session, now)
-    return [(TaskName.LOOK_UP, LookupMessage(lookup_id=number), f"question {number}") for number in waiting]
+def _due_trials(session: Session, now: datetime) -> list[NudgeInWords]:
+    waiting = trials.waiting(session, now)
+    return [(TaskName.TRY_TELESCOPE, TrialMessage(trial_id=number), f"trial {number}") for number in waiting]
+
+
+def _asked_inventories(session: Session, now: datetime) -> list[NudgeInWords]:
+    """Give what a person wants listed before the set-up is done, in case nobody heard of it."""
+    query = select(Telescope).where(
+        Telescope.host.is_not(None),
+        Telescope.inventory_asked_at > func.coalesce(Telescope.inventory_started_at, _LONG_AGO),
+        Telescope.next_look_at <= now,
+    )
+    return [
+        (TaskName.LOOK_AT_TELESCOPE, TelescopeMessage(telescope_id=row.id), row.name)
+        for row in session.scalars(query)
+        if not is_held(row, now)
+    ]
 
 
 def due_everywhere(session: Session, settings: Settings, now: datetime) -> list[NudgeInWords]:

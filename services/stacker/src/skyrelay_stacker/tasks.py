@@ -6,14 +6,14 @@ from celery import Celery
 
 from skyrelay.queue.beats import beat
 from skyrelay.queue.connection import connect_redis
-from skyrelay.queue.tasks import BlockMessage, LookupMessage, Nothing, TaskName, TelescopeMessage
+from skyrelay.queue.tasks import BlockMessage, Nothing, TaskName, TelescopeMessage, TrialMessage
 from skyrelay.service import utc_now
 from skyrelay.store.idempotency import forget_old_keys
-from skyrelay_stacker.answering import answer_lookup
 from skyrelay_stacker.discovering import discover_telescopes
 from skyrelay_stacker.driving import stack_block
 from skyrelay_stacker.looking import look_at_telescope
 from skyrelay_stacker.reconciling import reconcile
+from skyrelay_stacker.trying import try_telescope
 from skyrelay_stacker.workshop import Workshop
 
 
@@ -33,9 +33,9 @@ def register_tasks(app: Celery, workshop: Workshop) -> None:
     def stack(payload: object) -> None:
         stack_block(workshop.in_force(), BlockMessage.read(payload).block_id)
 
-    @app.task(name=TaskName.LOOK_UP.value)  # type: ignore[untyped-decorator] # Celery ships no types
-    def look_up(payload: object) -> None:
-        answer_lookup(workshop.in_force(), LookupMessage.read(payload).lookup_id)
+    @app.task(name=TaskName.TRY_TELESCOPE.value)  # type: ignore[untyped-decorator] # Celery ships no types
+    def try_one(payload: object) -> None:
+        try_telescope(workshop, TrialMessage.read(payload).trial_id)
 
     @app.task(name=TaskName.DISCOVER_TELESCOPES.value)  # type: ignore[untyped-decorator] # Celery ships no types
     def find_telescopes(payload: object) -> None:

@@ -25,7 +25,7 @@ class TaskName(StrEnum):
     RECONCILE_STACKING = "stacker.reconcile"
     LOOK_AT_TELESCOPE = "stacker.look_at_telescope"
     STACK_BLOCK = "stacker.stack_block"
-    LOOK_UP = "stacker.look_up"
+    TRY_TELESCOPE = "stacker.try_telescope"
     DISCOVER_TELESCOPES = "stacker.discover_telescopes"
     TIDY = "stacker.tidy"
     STACKER_CANARY = "stacker.canary"
@@ -70,10 +70,10 @@ class BlockMessage(Message):
     block_id: int
 
 
-class LookupMessage(Message):
-    """Names a row of what a page wants looked up."""
+class TrialMessage(Message):
+    """Names the row of a telescope that is to be tried."""
 
-    lookup_id: int
+    trial_id: int
 
 
 class StackMessage(Message):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -16,6 +16,9 @@ from skyrelay.store.tables import Telescope
 from skyrelay_gateway.models import StackRequest
 from skyrelay_gateway.stack_requests import Decision, decide
 from skyrelay_gateway.words import telescope_words
+
+_LONGEST = timedelta(minutes=15)  # an inventory of a full telescope takes minutes
+_LISTED = frozenset({TelescopeState.READY, TelescopeState.FULL, TelescopeState.CLOCK_WRONG})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,7 @@ class TelescopePreview:
     words: str
     reason: str
     looked_at: datetime | None
+    is_looking: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,11 @@ class Preview:
         """Whether every telescope has been looked at once."""
         return all(each.looked_at is not None for each in self.telescopes)
 
+    @property
+    def is_looking(self) -> bool:
+        """Whether a look that was asked for is still to end."""
+        return any(each.is_looking for each in self.telescopes)
+
 
 def build_preview(session: Session, stacking: StackingSettings, now: datetime) -> Preview:
     """Say what would be stacked."""
@@ -76,7 +85,7 @@ def build_preview(session: Session, stacking: StackingSettings, now: datetime) -
         by_target[decision.telescope, decision.block.target].append(decision)
     rows = session.scalars(select(Telescope).where(Telescope.host.is_not(None)).order_by(Telescope.name))
     return Preview(
-        tuple(_telescope(row) for row in rows),
+        tuple(_telescope(row, now) for row in rows),
         tuple(_target(*names, some) for names, some in sorted(by_target.items())),
     )
 
@@ -95,7 +104,18 @@ def _target(telescope: str, target: str, decisions: Sequence[Decision]) -> Targe
     )
 
 
-def _telescope(row: Telescope) -> TelescopePreview:
-    is_well = row.state in {TelescopeState.READY, TelescopeState.STACKING}
+def _telescope(row: Telescope, now: datetime) -> TelescopePreview:
+    is_well = row.state in {TelescopeState.READY, TelescopeState.STACKING, TelescopeState.UNKNOWN}
     reason = row.inventory_error or ("" if is_well else row.state_reason)
-    return TelescopePreview(row.name, telescope_words(row), reason, row.inventory_finished_at)
+    return TelescopePreview(
+        row.name, telescope_words(row), reason, row.inventory_finished_at, _is_looking(row, now)
+    )
+
+
+def _is_looking(row: Telescope, now: datetime) -> bool:
+    """Tell whether an inventory is still to come; a look may have found that it cannot be now."""
+    asked_at, done_at, looked_at = row.inventory_asked_at, row.inventory_finished_at, row.looked_at
+    if asked_at is None or now - asked_at > _LONGEST or (done_at is not None and done_at >= asked_at):
+        return False
+    was_met = looked_at is not None and looked_at >= asked_at
+    return not was_met or (row.state in _LISTED and row.inventory_error is None)

@@ -13,14 +13,14 @@ from skyrelay.access.tokens import Scope
 from skyrelay.logs import get_logger
 from skyrelay.queue.tasks import TaskName
 from skyrelay.queue.watcher_pass import HEADER, watcher_pass
-from skyrelay.store.page_settings import change_settings, page_values
-from skyrelay.store.secrets import SecretStore
+from skyrelay.store.page_settings import page_values
 from skyrelay_gateway.context import ConfiguredDep, GatewayDep
 from skyrelay_gateway.models import Page
 from skyrelay_gateway.nudges import try_to_nudge
 from skyrelay_gateway.paging import PageDep, cut
 from skyrelay_gateway.problems import Problem, problem_responses
 from skyrelay_gateway.security import require_json
+from skyrelay_gateway.setting_changes import change
 from skyrelay_gateway.setting_views import SettingChangeView, SettingsView, history, settings_view
 from skyrelay_gateway.visits import PUBLIC, requires
 
@@ -67,15 +67,7 @@ def patch_settings(
     With ``If-Match`` nothing is changed if somebody else has changed something meanwhile.
     """
     with gateway.store.write() as session:
-        change_settings(
-            session,
-            configured,
-            changes.root,
-            secrets=SecretStore(gateway.store, configured.key_path),
-            now=gateway.clock(),
-            actor="person",
-            expected_version=_version(if_match),
-        )
+        change(gateway, session, configured, changes.root, expected_version=_version(if_match))
     get_logger(__name__).info("settings were changed", keys=sorted(changes.root))
     try_to_nudge(gateway, TaskName.RECONCILE_STACKING)
     return read_settings(gateway.in_force(configured), configured, response)

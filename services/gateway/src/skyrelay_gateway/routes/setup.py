@@ -6,7 +6,7 @@ Everything here can be done in the file or the environment too: what is set ther
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 from zoneinfo import available_timezones
 
@@ -21,16 +21,13 @@ from skyrelay.access.tokens import Scope
 from skyrelay.domain.home_address import home_asked_of
 from skyrelay.errors import SkyrelayError
 from skyrelay.logs import get_logger
-from skyrelay.queue.tasks import LookupMessage, TaskName
+from skyrelay.queue.tasks import TaskName, TelescopeMessage, TrialMessage
 from skyrelay.settings import Settings, SettingsRefused
 from skyrelay.settings_page import why_not_writable
-from skyrelay.store import lookups
+from skyrelay.store import trials
 from skyrelay.store.accounts import settings_in_force
-from skyrelay.store.lookups import LookupKind, LookupState
-from skyrelay.store.page_settings import change_settings
-from skyrelay.store.secrets import SecretStore
 from skyrelay.store.setting_lines import shown, value_of
-from skyrelay.store.tables import Lookup, Telescope
+from skyrelay.store.tables import Telescope, TelescopeTrial
 from skyrelay_gateway.context import ConfiguredDep, Gateway, GatewayDep
 from skyrelay_gateway.first_run import telescopes as entries
 from skyrelay_gateway.first_run.forms import FormDep, file_of, is_checked, number, text
@@ -40,6 +37,14 @@ from skyrelay_gateway.first_run.preview import build_preview
 from skyrelay_gateway.forms import FORM
 from skyrelay_gateway.nudges import try_to_nudge
 from skyrelay_gateway.problems import Problem
+from skyrelay_gateway.setting_changes import change
+from skyrelay_gateway.telescope_requests import (
+    DiscoveryRequest,
+    InventoryRequest,
+    ask_for_inventory,
+    ask_network,
+    one_discovery,
+)
 from skyrelay_gateway.templating import render
 from skyrelay_gateway.visits import requires
 from skyrelay_gateway.words import telescope_words
@@ -54,8 +59,8 @@ STEPS = {
     "stacking": "Stacking",
     "start": "Start",
 }
-_UNDER_WAY = frozenset({LookupState.WAITING, LookupState.WORKING})
-LookupId = Annotated[int | None, Query(ge=1, le=2**53)]
+_PATIENCE = timedelta(seconds=15)  # then a person is told where to look why nobody answers
+RowId = Annotated[int | None, Query(ge=1, le=2**53)]
 Name = Annotated[str, Query(max_length=64)]
 
 
@@ -70,26 +75,21 @@ def begin(gateway: GatewayDep) -> Response:
 
 
 @router.get("/telescopes")
-def telescopes(gateway: GatewayDep, configured: ConfiguredDep, lookup: LookupId = None) -> HTMLResponse:
+def telescopes(gateway: GatewayDep, configured: ConfiguredDep, discovery: RowId = None) -> HTMLResponse:
     """Show the telescopes that there are, those that were found, and how to find more."""
-    return _telescopes(gateway, configured, lookup)
+    return _telescopes(gateway, configured, discovery)
 
 
 def _telescopes(
     gateway: Gateway,
     configured: Settings,
-    lookup: int | None = None,
+    discovery: int | None = None,
     problems: Mapping[str, str] | None = None,
     where: str = "",
-    root: str = "../",
 ) -> HTMLResponse:
     with gateway.store.read() as session:
         rows = {row.name: row for row in session.scalars(select(Telescope))}
-        question = session.get(Lookup, lookup) if lookup else None
-    known = {row.serial for row in rows.values() if row.host} | {
-        each.serial for each in gateway.settings.telescopes
-    }
-    found = (question.answer or {}).get("found", []) if question and question.kind == LookupKind.FIND else []
+        question = one_discovery(session, discovery) if discovery else None
     fixed = {each.name for each in configured.telescopes}
     mine = [
         (each, telescope_words(rows[each.name]) if each.name in rows else "", each.name in fixed)
@@ -99,11 +99,12 @@ def _telescopes(
         gateway,
         "telescopes",
         telescopes=mine,
-        found=[{**each, "is_known": each["serial"] in known} for each in found],
-        lookup=_lookup_view(question, gateway.clock()),
+        names={each.name for each in gateway.settings.telescopes},
+        discovery=question,
+        is_looking=question is not None and question.finished_at is None,
+        is_old=question is not None and gateway.clock() - question.asked_at > _PATIENCE,
         problems=problems or {},
         where=where,
-        root=root,
     )
 
 
@@ -111,14 +112,16 @@ def _telescopes(
 def find(gateway: GatewayDep, configured: ConfiguredDep, form: FormDep) -> Response:
     """Have the stacker look who is there."""
     where = text(form, "where")
+    addresses = (where,) if where else ()
     try:
-        addresses = [where] if where else []
         for address in addresses:
             home_asked_of(address)
     except ValueError as error:
-        return _telescopes(gateway, configured, None, {"where": str(error)}, where, "../../")
-    number_ = _ask(gateway, LookupKind.FIND, {"addresses": addresses})
-    return RedirectResponse(f"../telescopes?lookup={number_}", 303)
+        return _telescopes(gateway, configured, None, {"where": str(error)}, where)
+    with gateway.store.write() as session:
+        number_ = ask_network(session, DiscoveryRequest(addresses=addresses), gateway.clock()).id
+    try_to_nudge(gateway, TaskName.DISCOVER_TELESCOPES)
+    return RedirectResponse(f"../telescopes?discovery={number_}", 303)
 
 
 @router.get("/telescopes/new")
@@ -141,28 +144,30 @@ def check(gateway: GatewayDep, configured: ConfiguredDep, form: FormDep) -> Resp
     if problems:
         return _form(gateway, {**entry, "watch": is_checked(form, "watch")}, problems)
     watch = is_checked(form, "watch")
-    number_ = _ask(gateway, LookupKind.TEST, {"telescope": entry, "watch": watch})
-    return RedirectResponse(f"checked?lookup={number_}", 303)
+    with gateway.store.write() as session:
+        number_ = trials.ask(session, entry, watches=watch, now=gateway.clock(), actor=_ACTOR).id
+    try_to_nudge(gateway, TaskName.TRY_TELESCOPE, TrialMessage(trial_id=number_))
+    return RedirectResponse(f"checked?trial={number_}", 303)
 
 
 @router.get("/telescopes/checked")
-def checked(gateway: GatewayDep, lookup: LookupId = None) -> HTMLResponse:
+def checked(gateway: GatewayDep, trial: RowId = None) -> HTMLResponse:
     """Show what came of asking a telescope, what to do, and the form again to do it."""
     with gateway.store.read() as session:
-        question = _tested(session, lookup)
+        question = _tested(session, trial)
     outcome = entries.outcome_of(question.answer) if question.answer else None
-    fields = {**question.question["telescope"], "watch": question.question["watch"]}
-    return _form(gateway, fields, {}, lookup=_lookup_view(question, gateway.clock()), outcome=outcome)
+    fields = {**question.telescope, "watch": question.watches}
+    return _form(gateway, fields, {}, trial=_trial_view(question, gateway.clock()), outcome=outcome)
 
 
 @router.post("/telescopes/add", dependencies=[FORM])
 def add(gateway: GatewayDep, configured: ConfiguredDep, form: FormDep) -> Response:
     """Add the telescope that was asked."""
-    given = text(form, "lookup")
+    given = text(form, "trial")
     with gateway.store.read() as session:
         question = _tested(session, int(given) if given.isdecimal() and len(given) < 15 else None)
-        entry = question.question["telescope"]
-        changes = entries.with_telescope(session, configured, entry, watches=bool(question.question["watch"]))
+        entry = question.telescope
+        changes = entries.with_telescope(session, configured, entry, watches=bool(question.watches))
     try:
         _change(gateway, configured, changes)
     except SettingsRefused as error:
@@ -187,18 +192,17 @@ def _form(
     fields: Mapping[str, Any],
     problems: Mapping[str, str],
     *,
-    lookup: Mapping[str, Any] | None = None,
+    trial: Mapping[str, Any] | None = None,
     outcome: entries.Outcome | None = None,
 ) -> HTMLResponse:
     return _render(
         gateway,
         "telescopes",
         template="telescope",
-        root="../../",
         fields={"timezone": "auto", "watch": True, "key_path": None, **entries.PORTS, **fields},
         can_watch=entries.can_watch(gateway.settings) or None,
         problems=problems,
-        lookup=lookup,
+        trial=trial,
         outcome=outcome,
         zones=_zones(),
     )
@@ -217,18 +221,17 @@ def _key_kept(configured: Settings, form: FormData, problems: dict[str, str]) ->
 
 def _key_before(gateway: Gateway, form: FormData) -> str | None:
     """Give the key of the look before, so that nobody has to choose its file twice."""
-    given = text(form, "lookup")
+    given = text(form, "trial")
     if not given.isdecimal() or len(given) > 15:
         return None
     with gateway.store.read() as session:
-        question = session.get(Lookup, int(given))
-    is_test = question is not None and question.kind == LookupKind.TEST
-    return question.question["telescope"].get("key_path") if question and is_test else None
+        question = session.get(TelescopeTrial, int(given))
+    return question.telescope.get("key_path") if question else None
 
 
-def _tested(session: Session, number_: int | None) -> Lookup:
-    row = session.get(Lookup, number_) if number_ is not None else None
-    if row is None or row.kind != LookupKind.TEST:
+def _tested(session: Session, number_: int | None) -> TelescopeTrial:
+    row = session.get(TelescopeTrial, number_) if number_ is not None else None
+    if row is None:
         raise Problem(404, "This look at a telescope is over.", "Go to /setup/telescopes and begin again.")
     return row
 
@@ -341,24 +344,18 @@ def save_stacking(gateway: GatewayDep, configured: ConfiguredDep, form: FormDep)
 @router.post("/look", dependencies=[FORM])
 def look(gateway: GatewayDep) -> Response:
     """Have the stacker list what lies on each telescope; that changes nothing on it."""
-    with gateway.store.read() as session:
-        ids = list(session.scalars(select(Telescope.id).where(Telescope.host.is_not(None))))
-    newest = 0
-    for telescope_id in ids:
-        newest = _ask(gateway, LookupKind.INVENTORY, {"telescope_id": telescope_id})
-    return RedirectResponse(f"stacking?lookup={newest}" if newest else "stacking", 303)
+    with gateway.store.write() as session:
+        rows = ask_for_inventory(session, InventoryRequest(all=True), gateway.clock())
+        ids = [row.id for row in rows]
+    for id_ in ids:
+        try_to_nudge(gateway, TaskName.LOOK_AT_TELESCOPE, TelescopeMessage(telescope_id=id_))
+    return RedirectResponse("stacking", 303)
 
 
 def _stacking(gateway: Gateway, problems: Mapping[str, str] | None = None) -> HTMLResponse:
     with gateway.store.read() as session:
         preview = build_preview(session, gateway.settings.stacking, gateway.clock())
-        is_looking = bool(_looks_under_way(session, gateway.clock()))
-    return _settings_page(gateway, "stacking", problems, preview=preview, is_looking=is_looking)
-
-
-def _looks_under_way(session: Session, now: datetime) -> list[Lookup]:
-    query = select(Lookup).where(Lookup.kind == LookupKind.INVENTORY, Lookup.finished_at.is_(None))
-    return [row for row in session.scalars(query) if lookups.state_of(row, now) in _UNDER_WAY]
+    return _settings_page(gateway, "stacking", problems, preview=preview, is_looking=preview.is_looking)
 
 
 # -- the end ---------------------------------------------------------------------------------------------
@@ -388,17 +385,9 @@ def start(gateway: GatewayDep, configured: ConfiguredDep) -> Response:
 # -- what they share -------------------------------------------------------------------------------------
 
 
-def _ask(gateway: Gateway, kind: LookupKind, question: Mapping[str, Any]) -> int:
-    with gateway.store.write() as session:
-        row = lookups.ask(session, kind, question, now=gateway.clock(), actor=_ACTOR)
-    try_to_nudge(gateway, TaskName.LOOK_UP, LookupMessage(lookup_id=row.id))
-    return row.id
-
-
 def _change(gateway: Gateway, configured: Settings, changes: Mapping[str, Any]) -> None:
-    secrets = SecretStore(gateway.store, configured.key_path)
     with gateway.store.write() as session:
-        change_settings(session, configured, changes, secrets=secrets, now=gateway.clock(), actor=_ACTOR)
+        change(gateway, session, configured, changes)
 
 
 def _try_to_change(gateway: Gateway, configured: Settings, changes: Mapping[str, Any]) -> dict[str, str]:
@@ -446,14 +435,12 @@ def _render(
     *,
     template: str = "",
     status_code: int = 200,
-    root: str = "../",
     **values: Any,
 ) -> HTMLResponse:
     settings = gateway.settings
     return render(
         f"setup/{template or step}.html",
         422 if values.get("problems") else status_code,
-        root=root,
         step=step,
         steps=STEPS,
         is_set_up=settings.is_set_up,
@@ -465,17 +452,12 @@ def _render(
     )
 
 
-def _lookup_view(row: Lookup | None, now: datetime) -> dict[str, Any] | None:
-    if row is None:
-        return None
-    state = lookups.state_of(row, now)
+def _trial_view(row: TelescopeTrial, now: datetime) -> dict[str, Any]:
     return {
         "id": row.id,
-        "state": state.value,
-        "is_under_way": state in _UNDER_WAY,
+        "is_under_way": trials.is_under_way(row, now),
         "problem": row.problem,
-        "is_old": (now - row.asked_at).total_seconds() > 15,
-        "where": ", ".join(row.question.get("addresses", [])),
+        "is_old": now - row.asked_at > _PATIENCE,
     }
 
 

@@ -12,7 +12,6 @@ from skyrelay.store.tables.discoveries import Discovery
 from skyrelay.store.tables.frames import Frame
 from skyrelay.store.tables.idempotency_keys import IdempotencyKey
 from skyrelay.store.tables.ignored_files import IgnoredFile
-from skyrelay.store.tables.lookups import Lookup
 from skyrelay.store.tables.measurements import Measurement
 from skyrelay.store.tables.pauses import Pause
 from skyrelay.store.tables.runs import Run, RunBlock
@@ -20,6 +19,7 @@ from skyrelay.store.tables.scripted_stacks import ScriptedStack
 from skyrelay.store.tables.secrets import Secret
 from skyrelay.store.tables.setting_changes import SettingChange
 from skyrelay.store.tables.stacks import Stack
+from skyrelay.store.tables.telescope_trials import TelescopeTrial
 from skyrelay.store.tables.telescopes import Telescope
 
 __all__ = [
@@ -37,7 +37,6 @@ __all__ = [
     "IgnoredFile",
     "LoginAttempts",
     "LoginSession",
-    "Lookup",
     "Measurement",
     "Owner",
     "Pause",
@@ -48,4 +47,5 @@ __all__ = [
     "SettingChange",
     "Stack",
     "Telescope",
+    "TelescopeTrial",
 ]

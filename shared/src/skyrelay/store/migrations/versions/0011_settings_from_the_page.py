@@ -1,4 +1,4 @@
-"""Settings that a person changed on the page, and what the page has looked up in the network."""
+"""Settings that a person changed on the page, and telescopes that are tried before they are added."""
 
 from __future__ import annotations
 
@@ -23,16 +23,15 @@ def upgrade() -> None:
     )
     op.create_index("ix_setting_changes_key_id", "setting_changes", ["key", "id"])
     op.create_table(
-        "lookups",
+        "telescope_trials",
         sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("kind", sa.String(), nullable=False),
-        sa.Column("question", sa.JSON(none_as_null=True), nullable=False),
+        sa.Column("telescope", sa.JSON(none_as_null=True), nullable=False),
+        sa.Column("watches", sa.Boolean(), nullable=False),
         sa.Column("asked_at", sa.DateTime(), nullable=False),
         sa.Column("asked_by", sa.String(), nullable=False),
         sa.Column("started_at", sa.DateTime(), nullable=True),
         sa.Column("finished_at", sa.DateTime(), nullable=True),
         sa.Column("answer", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("problem", sa.String(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_lookups")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_telescope_trials")),
     )
-    op.create_index("ix_lookups_finished_at", "lookups", ["finished_at"])

@@ -1,4 +1,4 @@
-"""Answer what a page asks about the network: short looks, which change nothing on any telescope."""
+"""Try a telescope before it is added: who answers, and to our key. It changes nothing on any telescope."""
 
 from __future__ import annotations
 
@@ -7,25 +7,18 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from pydantic import ValidationError
-
-from skyrelay.domain.asked import Asked
-from skyrelay.domain.home_address import check_home_host, check_home_port, home_asked_of, is_home_address
+from skyrelay.domain.home_address import check_home_host, check_home_port, is_home_address
 from skyrelay.domain.states import IN_TOUCH, Reach, TelescopeState
 from skyrelay.errors import PermanentError, SkyrelayError
 from skyrelay.seestar.device import DeviceInfo, TelescopeStatus
-from skyrelay.seestar.discovery import Discovered, broadcast_addresses, discover
 from skyrelay.seestar.errors import HostUnknown, NotATelescope
 from skyrelay.seestar.telescope import Telescope as Seestar
 from skyrelay.seestar.telescope import TelescopeAddress
 from skyrelay.service import utc_now
 from skyrelay.settings import TelescopeSettings
-from skyrelay.store.lookups import LookupKind, claim, finish
-from skyrelay.store.tables import Telescope
-from skyrelay_stacker.looking import look_at_telescope
+from skyrelay.store import trials
 from skyrelay_stacker.workshop import Workshop
 
-_LISTEN = timedelta(seconds=3)  # six questions: UDP over Wi-Fi loses some
 _CONNECT, _REPLY = timedelta(seconds=4), timedelta(seconds=6)  # a person waits for it
 
 RPC_PORT = 4700  # a telescope's own, see docs/configuration.md
@@ -33,45 +26,22 @@ RPC_PORT = 4700  # a telescope's own, see docs/configuration.md
 Answer = Mapping[str, Any]
 
 
-def answer_lookup(workshop: Workshop, lookup_id: int) -> None:
-    """Answer one question, or say why that cannot be."""
+def try_telescope(workshop: Workshop, trial_id: int) -> None:
+    """Try one telescope, and say what came of it, or why that cannot be."""
     with workshop.store.write() as session:
-        row = claim(session, lookup_id, utc_now())
+        row = trials.claim(session, trial_id, utc_now())
     if row is None:
         return
     answer: Answer | None = None
     problem = ""
     try:
-        answer = _ANSWERS[LookupKind(row.kind)](workshop, row.question)
+        answer = _try(TelescopeSettings.model_validate(row.telescope))
     except (SkyrelayError, OSError) as error:
         problem = str(error)
-    except (ValueError, ValidationError, KeyError):
-        problem = "the question cannot be understood"
+    except ValueError as error:  # of a field, or an address that leads elsewhere
+        problem = f"it cannot be tried: {error}"
     with workshop.store.write() as session:
-        finish(session, lookup_id, now=utc_now(), answer=answer, problem=problem)
-
-
-def _find(workshop: Workshop, question: Answer) -> Answer:
-    addresses = [one for text in question.get("addresses", ()) for one in home_asked_of(text)]
-    asked: list[str | Asked] = [*(_resolved(each) for each in addresses)]
-    if not asked:
-        asked = [*broadcast_addresses(), *workshop.settings.asked]
-    return {"found": [_as_found(each) for each in discover(asked, listen=_LISTEN)]}
-
-
-def _as_found(found: Discovered) -> Answer:
-    return {
-        "serial": found.serial,
-        "host": found.host,
-        "hosts": list(found.hosts),
-        "model": found.model,
-        "clients": found.clients,
-        "locked": found.locked,
-    }
-
-
-def _resolved(asked: Asked) -> Asked:
-    return Asked(_home_address_of(asked.host), asked.port)
+        trials.finish(session, trial_id, now=utc_now(), answer=answer, problem=problem)
 
 
 def _home_address_of(host: str) -> str:
@@ -88,8 +58,7 @@ def _home_address_of(host: str) -> str:
     return addresses[0]
 
 
-def _test(_workshop: Workshop, question: Answer) -> Answer:
-    telescope = TelescopeSettings.model_validate(question["telescope"])
+def _try(telescope: TelescopeSettings) -> Answer:
     try:
         check_home_port(telescope.rpc_port, RPC_PORT)
         host = _home_address_of(telescope.host)
@@ -122,16 +91,3 @@ def _as_tested(device: DeviceInfo | None, status: TelescopeStatus) -> Answer:
         "firmware": device.firmware_text if device else "",
         "timezone": device.zone if device else None,
     }
-
-
-def _inventory(workshop: Workshop, question: Answer) -> Answer:
-    telescope_id = int(question["telescope_id"])
-    look_at_telescope(workshop, telescope_id)
-    with workshop.store.read() as session:
-        row = session.get(Telescope, telescope_id)
-    if row is None:
-        raise PermanentError("the telescope is not there any more")
-    return {"state": row.state, "reason": row.state_reason, "problem": row.inventory_error}
-
-
-_ANSWERS = {LookupKind.FIND: _find, LookupKind.TEST: _test, LookupKind.INVENTORY: _inventory}

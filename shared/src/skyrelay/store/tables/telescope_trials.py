@@ -1,25 +1,23 @@
-"""What a person wants looked up in the network. Asked by the gateway, answered by the stacker."""
+"""Telescopes to try before they are added. Asked by the gateway, answered by the stacker."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from skyrelay.store.tables.base import Base
 
 
-class Lookup(Base):
+class TelescopeTrial(Base):
     """One question, and its answer once there is one."""
 
-    __tablename__ = "lookups"
-    __table_args__ = (Index("ix_lookups_finished_at", "finished_at"),)
+    __tablename__ = "telescope_trials"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    kind: Mapped[str]  # find | test | inventory
-    question: Mapped[dict[str, Any]]
+    telescope: Mapped[dict[str, Any]]  # as the settings would hold it: where its key lies, never the key
+    watches: Mapped[bool]  # whether its share is to be watched
     asked_at: Mapped[datetime]
     asked_by: Mapped[str]
     started_at: Mapped[datetime | None]
