@@ -174,7 +174,7 @@ def test_a_wrong_key_is_named_with_the_nearest_right_one(
     tmp_path: Path, content: object, wrong: str, right: str
 ) -> None:
     message = problem(tmp_path, content)
-    assert f"{wrong}: there is no such setting ({tmp_path / 'config.yaml'}); did you mean {right}?" in message
+    assert f"{wrong}: there is no such setting; did you mean {right}? ({tmp_path / 'config.yaml'})" in message
 
 
 def test_a_wrong_key_that_is_like_no_other_is_named_alone(tmp_path: Path) -> None:

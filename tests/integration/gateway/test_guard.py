@@ -25,7 +25,8 @@ from skyrelay_gateway.visits import METRICS, Requirement
 from support.gateway import GatewayClient, make_token, running_gateway
 from support.owner import NO_REDIS, Clock
 
-PUBLIC = {"/healthz", "/readyz", "/login", "/welcome", "/logout"}
+WATCHERS = "/api/v1/settings/watcher"  # it asks for a word of its own, see test_settings.py
+PUBLIC = {"/healthz", "/readyz", "/login", "/welcome", "/logout", WATCHERS}
 
 
 @pytest.fixture(scope="module")

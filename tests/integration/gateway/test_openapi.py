@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
 from hypothesis.errors import Unsatisfiable
 from schemathesis import Case, GenerationMode
+from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from skyrelay.domain.states import BlockState, DeliveryState, FrameState
 from skyrelay.queue.beats import beat
@@ -46,6 +47,8 @@ RULES = (
     "Idempotency-Key: stands for another call",  # the same made-up one for two calls
 )
 ENDLESS = {"/api/v1/events"}  # test_events.py reads it
+# Whether a value fits the rest of the settings no schema tells: a right body may be refused, with a 422.
+JUDGED_AS_A_WHOLE = {"/api/v1/settings"}
 
 
 def lay_down(store: Store, archive: Path) -> None:
@@ -127,6 +130,11 @@ def test_every_call_has_an_example_that_is_taken(gateway: GatewayClient) -> None
     assert tried > 15
 
 
+def left_out(case: Case) -> list[Any]:
+    """Give the checks that an operation is not held to."""
+    return [positive_data_acceptance] if case.operation.path in JUDGED_AS_A_WHOLE else []
+
+
 def ask(strategy: Any, session: requests.Session) -> None:
     """Ask what ``strategy`` makes up, the same each time."""
 
@@ -142,6 +150,6 @@ def ask(strategy: Any, session: requests.Session) -> None:
     def each(case: Case) -> None:
         answer = case.call(session=session, timeout=30)
         if not (answer.status_code == 422 and any(rule in answer.json()["detail"] for rule in RULES)):
-            case.validate_response(answer)
+            case.validate_response(answer, excluded_checks=left_out(case))
 
     each()

@@ -38,6 +38,10 @@ from skyrelay_gateway.routes import (
     purge,
     reference,
     rest,
+    setup,
+)
+from skyrelay_gateway.routes import (
+    settings as setting_routes,
 )
 from skyrelay_gateway.security import BodyLimit, HeaderLimit, SecurityHeaders
 from skyrelay_gateway.visits import requires
@@ -99,7 +103,21 @@ def create_app(
     app.add_middleware(Forwarded, trusted=proxies, root_path=root_path)
     app.state.live_feed = LiveFeed(store, redis)
     app.state.list_tags = ListTags(store)
-    for routes in (health, metrics, login, access, lists, control, network, purge, page, reference, flower):
+    for routes in (
+        health,
+        metrics,
+        login,
+        access,
+        lists,
+        control,
+        network,
+        purge,
+        setting_routes,
+        setup,
+        page,
+        reference,
+        flower,
+    ):
         app.include_router(routes.router)
     for routes in rest.READING:
         app.include_router(routes.router, dependencies=[requires(Scope.READ)])

@@ -30,8 +30,8 @@ class TelescopeView(View):
     """A telescope: ``words`` say what it is doing, ``reason`` how we know, ``reach`` how far it answers.
 
     ``host`` is what the configuration says, ``found_host`` where it answers if it has moved since. It was
-    asked last at ``looked_at``. One with ``added_at`` stands in no file, one with ``forgotten_at`` is left
-    alone.
+    asked last at ``looked_at``. ``added_at`` is when a person added it here; one with ``forgotten_at`` is
+    left alone.
     """
 
     id: int

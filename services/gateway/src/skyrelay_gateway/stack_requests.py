@@ -42,7 +42,7 @@ _Would = Literal["stack", "wait", "skip", "nothing"]
 
 
 @dataclass(frozen=True, slots=True)
-class _Decision:
+class Decision:
     """What becomes of a block, and whether it is to be marked as asked for."""
 
     block: Block
@@ -54,7 +54,7 @@ class _Decision:
 
 def decide(
     session: Session, request: StackRequest, stacking: StackingSettings, now: datetime
-) -> list[_Decision]:
+) -> list[Decision]:
     """Say what the request means for each block that it speaks of.
 
     Raises
@@ -68,13 +68,13 @@ def decide(
     ]
 
 
-def ask_for(session: Session, decisions: Iterable[_Decision], now: datetime) -> int:
+def ask_for(session: Session, decisions: Iterable[Decision], now: datetime) -> int:
     """Mark the blocks that are asked for; give how many that were."""
     asked_for = [decision.block for decision in decisions if decision.is_asked_for]
     return sum(_mark(session, block, now) for block in asked_for)
 
 
-def answer(decisions: list[_Decision], *, dry_run: bool, asked_for: int, note: str | None) -> StackAnswer:
+def answer(decisions: list[Decision], *, dry_run: bool, asked_for: int, note: str | None) -> StackAnswer:
     """Put the decisions into words for the caller."""
     return StackAnswer(
         dry_run=dry_run,
@@ -112,7 +112,7 @@ def _decide(
     stacking: StackingSettings,
     now: datetime,
     request: StackRequest,
-) -> _Decision:
+) -> Decision:
     if block.state == BlockState.STACKED:
         would, reason, is_asked_for = _judge_again(session, block, is_wanted=request.again)
     elif block.state == BlockState.RAW:
@@ -123,7 +123,7 @@ def _decide(
     pause = pause_of(pauses_on(session, telescope.id), block.target) if would == "stack" else None
     if pause is not None:
         would, reason = "wait", pause_words(pause)
-    return _Decision(block, telescope.name, would, reason, is_asked_for)
+    return Decision(block, telescope.name, would, reason, is_asked_for)
 
 
 def _judge_again(session: Session, block: Block, *, is_wanted: bool) -> tuple[_Would, str, bool]:
@@ -241,7 +241,7 @@ def _ask(session: Session, block: Block, now: datetime) -> None:
     audit(session, now=now, actor=_ACTOR, subject=("block", block.id), event="asked for")
 
 
-def _view(decision: _Decision) -> StackDecision:
+def _view(decision: Decision) -> StackDecision:
     return StackDecision(
         id=decision.block.id,
         telescope=decision.telescope,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Self
 
 from pydantic import SecretStr
 
@@ -79,16 +80,20 @@ class Workshop:
     confirmations: Slots = field(default_factory=lambda: Slots(1))
     to_cloud: Slots = field(default_factory=lambda: Slots(1))
     server_list: ServerList = field(default_factory=ServerList)
-    bandwidth: Bandwidth = field(init=False)
+    bandwidth: Bandwidth = field(default_factory=Bandwidth)
 
     def __post_init__(self) -> None:
-        """Make what all uploads of the process share."""
-        object.__setattr__(self, "bandwidth", Bandwidth(self.settings.crowdsky.bandwidth_limit * 1000))
+        """Tell what all uploads of the process share how fast they may be together."""
+        self.bandwidth.allow(self.settings.crowdsky.bandwidth_limit * 1000)
+
+    def in_force(self) -> Self:
+        """Give the same with the settings that count now, for one unit of work."""
+        return replace(self, settings=settings_in_force(self.settings, self.store, of=()))
 
     @property
     def may_act(self) -> bool:
         """Whether the set-up is done: before, nothing is fetched and nothing leaves the house."""
-        return self.settings.setup == "done"
+        return self.settings.is_set_up
 
     @property
     def may_send(self) -> bool:
