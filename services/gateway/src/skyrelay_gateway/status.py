@@ -54,13 +54,14 @@ def build_status(gateway: Gateway) -> StatusView:
             pauses=tuple(pause_views(session)),
             ignored_files=_ignored_files(session),
             stream_backlog=signs.backlog,
-            needs_you=tuple(_needs(gateway, session, signs, services)),
+            needs_you=tuple(needs_of_all(gateway, session, signs, services)),
         )
 
 
-def _needs(
+def needs_of_all(
     gateway: Gateway, session: Session, signs: Signs, services: Iterable[ServiceView]
 ) -> Iterator[NeedsYou]:
+    """Name everything that goes no further without a person."""
     yield from needs.needs_of_setup(gateway.settings)
     yield from needs.needs_of_services(signs, services, gateway.clock() - gateway.started_at)
     yield from needs.needs_of_telescopes(session)

@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, RedirectResponse
 
+from skyrelay_gateway.page_frame import theme_of, way_to_root
 from skyrelay_gateway.templating import render
 
 router = APIRouter(include_in_schema=False)
@@ -46,6 +47,8 @@ async def reference(request: Request) -> HTMLResponse:
     document = request.app.openapi()
     return render(
         "reference.html",
+        root=way_to_root(request),
+        theme=theme_of(request),
         info=document["info"],
         calls=tuple(_calls(document)),
         models=tuple(_models(document)),
