@@ -133,12 +133,12 @@ def _stacking(session: Session) -> Mapping[int, tuple[str, float | None]]:
 
 def _collecting(session: Session) -> Mapping[int, str]:
     query = select(Block.telescope_id, Block.target).where(Block.state == BlockState.COLLECTING)
-    return dict(session.execute(query.order_by(Block.start_at)).tuples().all())
+    return {row.telescope_id: row.target for row in session.execute(query.order_by(Block.start_at))}
 
 
 def _waiting(session: Session) -> Mapping[int, int]:
-    query = select(Block.telescope_id, func.count()).where(Block.state.in_(_WAITING))
-    return dict(session.execute(query.group_by(Block.telescope_id)).tuples().all())
+    query = select(Block.telescope_id, func.count().label("number")).where(Block.state.in_(_WAITING))
+    return {row.telescope_id: row.number for row in session.execute(query.group_by(Block.telescope_id))}
 
 
 def _paused(session: Session) -> frozenset[str | None]:
