@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any
 
 import requests
-import uvicorn
 
 from skyrelay.queue.celery_app import build_celery
 from skyrelay.queue.connection import connect_redis
@@ -17,7 +16,7 @@ from skyrelay.service import utc_now
 from skyrelay.settings import Settings
 from skyrelay.store.engine import Store
 from skyrelay_gateway.app import create_app
-from skyrelay_gateway.service import server_config
+from skyrelay_gateway.service import GatewayServer, server_config
 from support.waiting import eventually
 
 
@@ -63,7 +62,7 @@ def running_gateway(
     celery = build_celery(redis_url)
     with connect_redis(redis_url) as redis:
         app = create_app(settings or Settings(setup="done"), store, redis, celery, clock=clock)
-        server = uvicorn.Server(server_config(app, "127.0.0.1", 0))
+        server = GatewayServer(server_config(app, "127.0.0.1", 0))
         thread = threading.Thread(target=server.run, name="gateway")
         thread.start()
         eventually(lambda: server.started)

@@ -17,9 +17,10 @@ from skyrelay.settings import Settings
 from skyrelay.store.engine import Store
 from skyrelay.version import __version__
 from skyrelay_gateway.context import Gateway
+from skyrelay_gateway.live_feed import LiveFeed
 from skyrelay_gateway.own_site import OwnSite
 from skyrelay_gateway.problems import ProblemDetails, install_problem_handlers
-from skyrelay_gateway.routes import control, flower, health, lists, network, page, reference
+from skyrelay_gateway.routes import control, events, flower, health, lists, network, page, reference, stacks
 from skyrelay_gateway.security import BodyLimit, SecurityHeaders
 
 _DESCRIPTION = (
@@ -68,7 +69,8 @@ def create_app(
     app.add_middleware(BodyLimit)
     app.add_middleware(OwnSite, hosts=(settings.gateway.host, *settings.gateway.hosts))
     app.add_middleware(SecurityHeaders)
-    for routes in (health, lists, control, network, page, reference, flower):
+    app.state.live_feed = LiveFeed(store, redis)
+    for routes in (health, lists, control, network, page, reference, flower, stacks, events):
         app.include_router(routes.router)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     _name_problems(app)

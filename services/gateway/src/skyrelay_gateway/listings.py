@@ -98,14 +98,17 @@ def _run_view(session: Session, run: Run, telescope: str) -> RunView:
 
 def list_stacks(session: Session, page: PageRequest, filters: Filters) -> Page[StackView]:
     """List stacks."""
-    query = (
-        select(Stack, Block, Telescope.name.label("telescope"))
-        .join(Block, Block.id == Stack.block_id)
-        .join(Telescope, Telescope.id == Block.telescope_id)
-    )
-    rows, cursor = _part(session, _confined(session, query, filters), Stack.id, page)
+    rows, cursor = _part(session, _confined(session, _stack_query(), filters), Stack.id, page)
     views = (stack_view(row.Stack, row.Block, row.telescope) for row in rows)
     return Page(items=tuple(views), next_cursor=cursor)
+
+
+def one_stack(session: Session, stack_id: int) -> StackView:
+    """Give one stack; raise a 404 `Problem` when there is none of that id."""
+    row = session.execute(_stack_query().where(Stack.id == stack_id)).one_or_none()
+    if row is None:
+        raise Problem(404, f"There is no stack {stack_id}.", "GET /api/v1/stacks lists what there is.")
+    return stack_view(row.Stack, row.Block, row.telescope)
 
 
 def list_deliveries(
@@ -163,6 +166,15 @@ def _confined(session: Session, query: AnySelect, filters: Filters) -> AnySelect
     if filters.night is not None:
         query = query.where(Block.night == filters.night.isoformat())
     return query
+
+
+def _stack_query() -> AnySelect:
+    return (
+        select(Stack, Block, Telescope.name.label("telescope"))
+        .join(Block, Block.id == Stack.block_id)
+        .join(Telescope, Telescope.id == Block.telescope_id)
+        .options(defer(Block.intent))
+    )
 
 
 def _delivery_query() -> AnySelect:

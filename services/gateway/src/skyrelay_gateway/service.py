@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import uvicorn
 from fastapi import FastAPI
 
@@ -23,13 +25,22 @@ def main(settings: Settings) -> int:
     store = Store(settings.database)
     with connect_redis(settings.redis, answer_within_s=_LONGEST_REDIS_ANSWER_S) as redis:
         app = create_app(settings, store, redis, build_celery(settings.redis))
-        server = uvicorn.Server(server_config(app, settings.gateway.host, settings.gateway.port))
+        server = GatewayServer(server_config(app, settings.gateway.host, settings.gateway.port))
         get_logger(__name__).info(
             "the gateway listens", host=settings.gateway.host, port=settings.gateway.port
         )
         server.run()
     store.close()
     return 0 if server.started or stop.is_set() else 1
+
+
+class GatewayServer(uvicorn.Server):
+    """A server that ends its streams of events when it is told to stop: they would go on for ever."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End the streams, then everything else."""
+        self.config.app.state.live_feed.close()  # type: ignore[union-attr] # `server_config` takes no other app
+        await super().shutdown(sockets)
 
 
 def server_config(app: FastAPI, host: str, port: int) -> uvicorn.Config:

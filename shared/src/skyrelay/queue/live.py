@@ -5,7 +5,7 @@ Nobody's work depends on it; what counts is in the database before it is told.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 from typing import Literal, Self
 
@@ -49,7 +49,7 @@ def tell(redis_url: str, event: LiveEvent) -> None:
         get_logger(__name__).debug("nobody could be told", problem=str(error))
 
 
-def listen(redis: Redis, timeout_s: float) -> Iterator[LiveEvent | None]:
+def listen(redis: Redis, timeout_s: float) -> Generator[LiveEvent | None, None, None]:
     """Give events as they come, and `None` each time that none came for so long."""
     with redis.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call] # its types are partial
         channel.subscribe(CHANNEL)
