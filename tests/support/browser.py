@@ -1,0 +1,87 @@
+"""Debian's Chromium, driven as a person uses it: on a phone, with and without JavaScript.
+
+A test that asks for `phone`, `desktop` or `plain_phone` gets a page of a fresh profile. It fails when the page
+complains: an error in its console (what the Content-Security-Policy stopped, say), an exception in a script, or
+anything fetched from another host than the gateway's.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, Request, sync_playwright
+
+from support.left_out import left_out
+
+PHONE = {"width": 390, "height": 844}  # of a common one, in CSS pixels
+DESKTOP = {"width": 1280, "height": 800}
+_PATIENCE_MS = 30_000  # a loaded machine gets time
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """Run one Chromium for all tests of a process."""
+    program = shutil.which("chromium")
+    if program is None:
+        left_out("Chromium is not installed (Debian's package chromium)")
+    with sync_playwright() as playwright:
+        # Without its own sandbox, which root cannot have; no page of another host is ever opened.
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def phone(chromium: Browser) -> Iterator[Page]:
+    """Give a page on a phone."""
+    with opened_page(chromium, viewport=PHONE, has_touch=True, is_mobile=True) as page:
+        yield page
+
+
+@pytest.fixture
+def plain_phone(chromium: Browser) -> Iterator[Page]:
+    """Give a page on a phone whose browser runs no JavaScript."""
+    with opened_page(
+        chromium, viewport=PHONE, has_touch=True, is_mobile=True, java_script_enabled=False
+    ) as page:
+        yield page
+
+
+@pytest.fixture
+def desktop(chromium: Browser) -> Iterator[Page]:
+    """Give a page on a desk."""
+    with opened_page(chromium, viewport=DESKTOP) as page:
+        yield page
+
+
+@contextmanager
+def opened_page(browser: Browser, **traits: Any) -> Iterator[Page]:
+    """Open a page of a fresh profile; at the end fail with what it complained about."""
+    context = browser.new_context(**traits)
+    context.set_default_timeout(_PATIENCE_MS)
+    complaints: list[str] = []
+    page = context.new_page()
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: complaints.extend(_strangers(page, request)))
+    try:
+        yield page
+    finally:
+        context.close()
+    assert complaints == []
+
+
+def overflow_px(page: Page) -> int:
+    """Give by how many CSS pixels a page is wider than its window; 0 where nothing scrolls sideways."""
+    return int(page.locator("html").evaluate("html => html.scrollWidth - html.clientWidth"))
+
+
+def _strangers(page: Page, request: Request) -> list[str]:
+    asked, own = urlsplit(request.url), urlsplit(page.url)
+    is_own = asked.scheme == "data" or request.is_navigation_request() or asked.netloc == own.netloc
+    return [] if is_own else [f"fetched from elsewhere: {request.url}"]
