@@ -20,7 +20,18 @@ from skyrelay_gateway.context import Gateway
 from skyrelay_gateway.live_feed import LiveFeed
 from skyrelay_gateway.own_site import OwnSite
 from skyrelay_gateway.problems import ProblemDetails, install_problem_handlers
-from skyrelay_gateway.routes import control, events, flower, health, lists, network, page, reference, stacks
+from skyrelay_gateway.routes import (
+    control,
+    events,
+    flower,
+    health,
+    lists,
+    network,
+    page,
+    pictures,
+    reference,
+    stacks,
+)
 from skyrelay_gateway.security import BodyLimit, SecurityHeaders
 
 _DESCRIPTION = (
@@ -70,7 +81,7 @@ def create_app(
     app.add_middleware(OwnSite, hosts=(settings.gateway.host, *settings.gateway.hosts))
     app.add_middleware(SecurityHeaders)
     app.state.live_feed = LiveFeed(store, redis)
-    for routes in (health, lists, control, network, page, reference, flower, stacks, events):
+    for routes in (health, lists, control, network, page, reference, flower, stacks, events, pictures):
         app.include_router(routes.router)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     _name_problems(app)

@@ -34,11 +34,46 @@ document.addEventListener("visibilitychange", () => {
   }
 });
 
-function poll() {
-  setInterval(lookAgain, POLL_MS);
+// A telescope that was only seen once more is no change: the time of it goes on by itself.
+const telescopes = new Map();
+
+function isNews(event) {
+  const { last_seen_at: _, ...telescope } = JSON.parse(event.data);
+  const before = telescopes.get(telescope.id);
+  const after = JSON.stringify(telescope);
+  telescopes.set(telescope.id, after);
+  return before !== undefined && before !== after;
 }
 
-poll();
+let poll = null;
+
+function hear() {
+  const events = new EventSource(new URL("api/v1/events", ROOT));
+  let isFirst = true;
+  events.addEventListener("hello", () => {
+    clearInterval(poll);
+    poll = null;
+    if (!isFirst) {
+      lookAgain(); // it was away
+    }
+    isFirst = false;
+  });
+  events.addEventListener("telescope", (event) => isNews(event) && lookAgain());
+  for (const name of ["change", "progress", "frames", "reload"]) {
+    events.addEventListener(name, lookAgain);
+  }
+  events.addEventListener("error", () => {
+    poll ??= setInterval(lookAgain, POLL_MS);
+    if (events.readyState === EventSource.CLOSED) {
+      setTimeout(hear, POLL_MS);
+    }
+  });
+  addEventListener("pagehide", () => events.close());
+}
+
+if (document.querySelector("[data-live], #headline") !== null) {
+  hear();
+}
 
 // ---- what htmx brings: keep what a person opened or reads, and leave alone what is the same
 
@@ -189,6 +224,26 @@ const chosen = document.cookie.split("; ").find((each) => each.startsWith(`${COO
 if (chosen !== undefined) {
   show(chosen.slice(COOKIE.length + 1));
 }
+
+// ---- forms that show at once what was chosen, and the stretch of a stack
+
+document.addEventListener("change", (event) => event.target.form?.matches("[data-submit-on-change]") && event.target.form.submit());
+for (const button of document.querySelectorAll("[data-submit-on-change] button, [data-without-script]")) {
+  button.hidden = true;
+}
+
+document.addEventListener("change", (event) => {
+  const form = event.target.form;
+  const image = document.getElementById("shown");
+  if (form?.dataset.stretch && image !== null) {
+    image.classList.add("drawing");
+    image.addEventListener("load", () => image.classList.remove("drawing"), { once: true });
+    image.src = `${form.dataset.stretch}&${new URLSearchParams(new FormData(form))}`;
+    history.replaceState(null, "", `?${new URLSearchParams(new FormData(form))}`);
+  }
+});
+
+document.addEventListener("click", (event) => event.target.closest("[data-print]") && print());
 
 // ---- "3 min ago" goes on
 

@@ -1,0 +1,142 @@
+"""A home with two telescopes in the middle of a night, to look at: every state, pictures, a fortnight of nights."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sqlalchemy.orm import Session
+
+from skyrelay.domain.states import BlockState, DeliveryState, TelescopeState
+from skyrelay.store.tables import AuditEntry, Block, Stack
+from support.fits_files import fits_bytes
+from support.recorded_night import RecordedNight
+
+NOW = datetime(2025, 3, 27, 3, 40, tzinfo=UTC)
+EVENING = datetime(2025, 3, 26, 21, 0)  # noqa: DTZ001 - the telescopes' wall clock
+QUARTER = timedelta(minutes=15)
+# Where the scene's targets are, RA and DEC in degrees.
+PLACES = {
+    "M 81": (148.89, 69.07),
+    "M 51": (202.47, 47.2),
+    "NGC 7000": (314.7, 44.3),
+    "M 31": (10.68, 41.27),
+    "M 42": (83.82, -5.39),
+    "NGC 2903": (143.04, 21.5),
+}
+_S, _D = BlockState, DeliveryState
+_GARDEN = (
+    (_S.STACKED, _D.CONFIRMED, ""),
+    (_S.STACKED, _D.CONFIRMED, ""),
+    (_S.SKIPPED, None, "too short: 40 s of 240 s"),
+    (_S.STACKED, _D.ACCEPTED, ""),
+    (_S.STACKED, _D.DEAD, "the server refused it: no RA in the header"),
+    (_S.STACKED, _D.SENDING, ""),
+    (_S.STACKING, None, ""),
+)
+_BALCONY = (_S.STACKED,) * 8 + (_S.FAILED, _S.READY, _S.COLLECTING)
+_EARLIER = ("M 31", "M 42", "NGC 2903")
+
+
+def lay_down_scene(session: Session, archive: Path) -> None:
+    """Write the scene into an empty database, and its pictures into an archive."""
+    night = RecordedNight(session)
+    garden = night.telescope(
+        "garden",
+        state=TelescopeState.STACKING,
+        state_since=NOW - timedelta(minutes=3),
+        last_seen_at=NOW - timedelta(seconds=8),
+        battery_percent=83,
+        free_mb=41200,
+        firmware="8.89",
+        model="Seestar S50",
+    )
+    balcony = night.telescope(
+        "balcony",
+        state=TelescopeState.OBSERVING,
+        state_since=NOW - timedelta(hours=2),
+        last_seen_at=NOW - timedelta(seconds=20),
+        battery_percent=64,
+        free_mb=22200,
+        firmware="7.32",
+        model="Seestar S50",
+    )
+    for days in range(11, 0, -1):
+        target = _EARLIER[days % 3]
+        for number in range(days % 5 + 2):
+            start = EVENING - timedelta(days=days) + number * QUARTER
+            block = night.block(garden, target, start, _S.STACKED, frames=22)
+            night.delivery(_hang(night, session, block, archive), _D.CONFIRMED)
+    for number, (state, delivered, reason) in enumerate(_GARDEN):
+        frames = 4 if state is _S.SKIPPED else 40
+        percent = 42.0 if state is _S.STACKING else None
+        why = "" if delivered else reason
+        block = night.block(
+            garden, "M 81", EVENING + number * QUARTER, state, frames=frames, percent=percent, reason=why
+        )
+        if delivered is not None:
+            night.delivery(_hang(night, session, block, archive), delivered, reason=reason)
+    for number, frames in enumerate((38, 41)):
+        night.block(garden, "M 51", EVENING + (7 + number) * QUARTER, _S.READY, frames=frames)
+    for number, state in enumerate(_BALCONY):
+        columns: dict[str, Any] = {"frames": 14 if state is _S.COLLECTING else 25}
+        if state is _S.FAILED:
+            columns |= {"needs_you": True, "reason": "the telescope gave no stack three times"}
+        block = night.block(balcony, "NGC 7000", EVENING + number * QUARTER, state, **columns)
+        if state is _S.STACKED:
+            stack = _hang(night, session, block, archive)
+            if number < 7:
+                night.delivery(stack, _D.CONFIRMED)
+
+
+def _hang(night: RecordedNight, session: Session, block: Block, archive: Path) -> Stack:
+    """Add the stack of a block with its file, of which the pages draw a picture."""
+    stack = night.stack(block)
+    stack.ra_deg, stack.dec_deg = PLACES[block.target]
+    stack.archive_path = f"{block.target}/{stack.crowdsky_name}"
+    file = archive / stack.archive_path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(picture_of_sky(block.target))
+    stack.size_bytes = file.stat().st_size
+    for before, after, actor in (("collecting", "ready", "stacker"), ("ready", "stacking", "stacker")):
+        _step(session, block, before, after, actor)
+    _step(session, block, "stacking", "stacked", "stacker", f"{stack.frames_aligned} frames")
+    return stack
+
+
+def _step(session: Session, block: Block, before: str, after: str, actor: str, reason: str = "") -> None:
+    session.add(
+        AuditEntry(
+            at=block.start_at + timedelta(minutes=20),
+            actor=actor,
+            subject_kind="block",
+            subject_id=block.id,
+            event="step",
+            from_state=before,
+            to_state=after,
+            reason=reason,
+        )
+    )
+
+
+def picture_of_sky(target: str, width: int = 270, height: int = 480) -> bytes:
+    """Make a colour FITS of stars and a glow, another one for each target."""
+    random = np.random.default_rng(sum(map(ord, target)))
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    cube = random.normal(300, 12, (3, height, width)).astype(np.float32)
+    turn, stretch = random.uniform(0, 3.1), random.uniform(1.3, 3.0)
+    u = (x - width / 2) * np.cos(turn) + (y - height / 2) * np.sin(turn)
+    v = (y - height / 2) * np.cos(turn) - (x - width / 2) * np.sin(turn)
+    glow = np.exp(-np.hypot(u / stretch, v) / random.uniform(18, 30))
+    arms = 1 + 0.5 * np.cos(2 * np.arctan2(v * stretch, u) - np.hypot(u / stretch, v) / 7)
+    for plane, share in enumerate(random.uniform(260, 620, 3)):
+        cube[plane] += share * glow * arms
+    for _ in range(140):
+        brightness, size = 60 * random.pareto(1.1) + 40, random.uniform(0.8, 1.5)
+        spot = np.exp(-((x - random.uniform(0, width)) ** 2 + (y - random.uniform(0, height)) ** 2) / size)
+        cube += min(brightness, 9000) * spot * random.uniform(0.7, 1.0, (3, 1, 1)).astype(np.float32)
+    axes = {"NAXIS1": width, "NAXIS2": height, "NAXIS3": 3}
+    data = np.clip(cube, 0, 32767).astype(">i2").tobytes()
+    return fits_bytes(data, BITPIX=16, NAXIS=3, **axes, OBJECT=target, EXPTIME=10.0, FILTER="IRCUT")
