@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from sqlalchemy.orm import Session
 
 from skyrelay.domain.states import BlockState, DeliveryState, TelescopeState
+from skyrelay.fits_picture import sampled, stretched
 from skyrelay.store.tables import AuditEntry, Block, Stack
 from support.fits_files import fits_bytes
 from support.recorded_night import RecordedNight
@@ -100,6 +103,9 @@ def _hang(night: RecordedNight, session: Session, block: Block, archive: Path) -
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(picture_of_sky(block.target))
     stack.size_bytes = file.stat().st_size
+    if block.id % 9:  # of the others the telescope gave none
+        stack.thumbnail_path = f"{block.target}/{block.id}.jpg"
+        _write_thumbnail(file, archive / stack.thumbnail_path)
     for before, after, actor in (("collecting", "ready", "stacker"), ("ready", "stacking", "stacker")):
         _step(session, block, before, after, actor)
     _step(session, block, "stacking", "stacked", "stacker", f"{stack.frames_aligned} frames")
@@ -121,6 +127,14 @@ def _step(session: Session, block: Block, before: str, after: str, actor: str, r
     )
 
 
+def _write_thumbnail(source: Path, target: Path) -> None:
+    with source.open("rb") as file:
+        image = Image.fromarray(stretched(sampled(file, 480)))
+    image.thumbnail((480, 480))
+    image.save(target, "JPEG")
+
+
+@cache
 def picture_of_sky(target: str, width: int = 270, height: int = 480) -> bytes:
     """Make a colour FITS of stars and a glow, another one for each target."""
     random = np.random.default_rng(sum(map(ord, target)))

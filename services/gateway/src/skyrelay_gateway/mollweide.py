@@ -77,6 +77,8 @@ def milky_way() -> list[str]:
         if pieces[-1] and abs(place[0] - pieces[-1][-1][0]) > 180:
             pieces.append([])
         pieces[-1].append(place)
+    if len(pieces) > 1:
+        pieces[0] = pieces.pop() + pieces[0]  # they meet where the longitudes begin and end
     return [points(project(ra, dec) for ra, dec in piece) for piece in pieces if len(piece) > 1]
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from skyrelay_gateway.mollweide import meridian, milky_way, project
 from skyrelay_gateway.sky_map import build_sky_map, sexagesimal
 
-_HOURS = (6, 3, 0, 21, 18)  # from left to right, at the equator
+_HOURS = (9, 6, 3, 0, 21, 18, 15)  # from left to right, at the equator
 _DECLINATIONS = (-60, -30, 30, 60)
 
 

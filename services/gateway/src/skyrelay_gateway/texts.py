@@ -9,7 +9,7 @@ from importlib import resources
 from typing import Any
 
 
-def text(name: str, **values: Any) -> str:
+def text(name: str, /, **values: Any) -> str:
     """Give the text of that name, with ``values`` put into its braces.
 
     A text with the forms ``one`` and ``other`` takes the one that fits ``n``.
