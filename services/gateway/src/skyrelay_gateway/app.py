@@ -33,6 +33,7 @@ from skyrelay_gateway.routes import (
     stacks,
 )
 from skyrelay_gateway.security import BodyLimit, SecurityHeaders
+from skyrelay_gateway.sky_map import SkyMemory
 
 _DESCRIPTION = (
     "Status and control of Skyrelay. Times are UTC unless their name ends in `_local`. Lists are read in "
@@ -80,6 +81,7 @@ def create_app(
     app.add_middleware(BodyLimit)
     app.add_middleware(OwnSite, hosts=(settings.gateway.host, *settings.gateway.hosts))
     app.add_middleware(SecurityHeaders)
+    app.state.sky_memory = SkyMemory()
     app.state.live_feed = LiveFeed(store, redis)
     for routes in (health, lists, control, network, page, reference, flower, stacks, events, pictures):
         app.include_router(routes.router)

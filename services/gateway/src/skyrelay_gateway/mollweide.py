@@ -7,6 +7,7 @@ The map is an ellipse twice as wide as high, with its centre at (0, 0), reaching
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from math import asin, atan2, cos, degrees, pi, radians, sin
 
 _GALACTIC_POLE = (
@@ -28,10 +29,11 @@ def project(ra_offset_deg: float, dec_deg: float) -> tuple[float, float]:
     dec_deg
         Declination.
     """
-    theta = _theta(radians(dec_deg))
+    theta = _theta(round(radians(dec_deg), 6))
     return -2 * ra_offset_deg / 180 * cos(theta), -sin(theta)
 
 
+@lru_cache(maxsize=1024)  # the corners of cells lie on few parallels
 def _theta(dec: float) -> float:
     """Solve 2θ + sin 2θ = π sin δ by Newton's method."""
     if abs(dec) > pi / 2 - 1e-6:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from skyrelay.domain.states import BlockState
 from skyrelay.store.receipts import ARRIVED_DELIVERIES
-from skyrelay.store.tables import Block, Delivery, Frame, Stack
+from skyrelay.store.tables import AuditEntry, Block, Delivery, Frame, Stack
 from skyrelay_gateway.healpix_cells import Cell, cell_of, corners_of
 from skyrelay_gateway.mollweide import outline
 
@@ -20,6 +20,7 @@ NSIDE = 16  # cells of 3.7°: the smallest that can be seen on a telephone; chun
 SHADES = 5
 _EACH_SHADE = 3.0  # times the exposure of the one below
 _MOST_TARGETS = 200
+_NOT_STACKED = frozenset(BlockState) - {BlockState.STACKED}
 
 
 @dataclass(slots=True)
@@ -76,6 +77,20 @@ class _Field:
     delivered_s: float
 
 
+class SkyMemory:
+    """The map as it was last built: it changes only with a step that the audit log tells of."""
+
+    def __init__(self) -> None:
+        self._latest: tuple[int, SkyMap] | None = None
+
+    def map_of(self, session: Session) -> SkyMap:
+        """Give the map as it is in the database."""
+        step = session.scalar(select(func.max(AuditEntry.id))) or 0
+        if self._latest is None or self._latest[0] != step:
+            self._latest = (step, build_sky_map(session))
+        return self._latest[1]
+
+
 def build_sky_map(session: Session) -> SkyMap:
     """Sum up what was observed, and of it what was delivered."""
     fields = [*_stacked(session), *_not_stacked(session)]
@@ -112,7 +127,7 @@ def _stacked(session: Session) -> Iterator[_Field]:
 def _not_stacked(session: Session) -> Iterator[_Field]:
     """Give what waits, was skipped or failed, where its target is known to be."""
     exposed = func.sum(Block.frame_count * Block.exposure_s).label("observed_s")
-    query = select(Block.target, exposed).where(Block.state != BlockState.STACKED).group_by(Block.target)
+    query = select(Block.target, exposed).where(Block.state.in_(_NOT_STACKED)).group_by(Block.target)
     for target, observed_s in session.execute(query):
         ra_deg, dec_deg = _position_of(session, target)
         yield _Field(target, ra_deg, dec_deg, observed_s, 0.0)
@@ -138,7 +153,7 @@ def _cells(fields: Iterable[_Field]) -> Mapping[Cell, _Exposures]:
 
 def _drawn(cell: Cell, sums: _Exposures, most_s: float) -> SkyCell:
     return SkyCell(
-        outlines=tuple(outline(corners_of(cell, NSIDE))),
+        outlines=tuple(outline(corners_of(cell, NSIDE, steps=2))),
         shade=shade_of(sums.observed_s, most_s),
         observed_s=sums.observed_s,
         delivered_s=sums.delivered_s,

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy.orm import Session
-
 from skyrelay_gateway.mollweide import meridian, milky_way, project
-from skyrelay_gateway.sky_map import build_sky_map, sexagesimal
+from skyrelay_gateway.sky_map import SkyMap, sexagesimal
 
 _HOURS = (9, 6, 3, 0, 21, 18, 15)  # from left to right, at the equator
 _DECLINATIONS = (-60, -30, 30, 60)
@@ -24,10 +22,10 @@ class Label:
     anchor: str = "middle"
 
 
-def values(session: Session) -> dict[str, Any]:
+def values(sky: SkyMap) -> dict[str, Any]:
     """Give what the template takes."""
     return {
-        "sky": build_sky_map(session),
+        "sky": sky,
         "meridians": [meridian(ra) for ra in range(-150, 180, 30)],
         "parallels": [Label(0, round(1000 * project(0, dec)[1]), "") for dec in range(-60, 90, 30)],
         "milky_way": milky_way(),

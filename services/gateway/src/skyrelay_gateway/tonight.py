@@ -132,8 +132,11 @@ def _stacking(session: Session) -> Mapping[int, tuple[str, float | None]]:
 
 
 def _collecting(session: Session) -> Mapping[int, str]:
-    query = select(Block.telescope_id, Block.target).where(Block.state == BlockState.COLLECTING)
-    return {row.telescope_id: row.target for row in session.execute(query.order_by(Block.start_at))}
+    query = select(Block.telescope_id, Block.target, Block.start_at).where(
+        Block.state == BlockState.COLLECTING
+    )
+    rows = sorted(session.execute(query), key=lambda row: row.start_at)
+    return {row.telescope_id: row.target for row in rows}
 
 
 def _waiting(session: Session) -> Mapping[int, int]:

@@ -159,7 +159,8 @@ def _position(story: StackStory) -> str | None:
 def sky(request: Request, gateway: GatewayDep) -> HTMLResponse:
     """Show the whole sky with what was observed and delivered."""
     with gateway.store.read() as session:
-        return render_page(request, gateway, session, "sky.html", here="sky", **sky_page.values(session))
+        values = sky_page.values(request.app.state.sky_memory.map_of(session))
+        return render_page(request, gateway, session, "sky.html", here="sky", **values)
 
 
 @router.get("/deliveries")

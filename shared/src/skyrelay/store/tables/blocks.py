@@ -25,6 +25,12 @@ class Block(Base):
         Index("ix_blocks_telescope_id_state", "telescope_id", "state"),
         Index("ix_blocks_telescope_id_target_started_at", "telescope_id", "target", "started_at"),
         Index(
+            "ix_blocks_needs_you",
+            "needs_you",
+            sqlite_where=text("needs_you IS 1"),
+            postgresql_where=text("needs_you IS TRUE"),
+        ),
+        Index(
             "uq_blocks_stacking_telescope_id",
             "telescope_id",
             unique=True,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import DateTime, ForeignKey, Index, UniqueConstraint
+from sqlalchemy import DateTime, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from skyrelay.store.tables.base import Base
@@ -22,6 +22,13 @@ class Frame(Base):
         UniqueConstraint("telescope_id", "folder", "file_name"),
         Index("ix_frames_block_id_state", "block_id", "state"),
         Index("ix_frames_telescope_id_start_at", "telescope_id", "start_at"),
+        # Those that are in no stack: what a page must name are a few of them, however many there are in all.
+        Index(
+            "ix_frames_unstacked_seen_at",
+            "seen_at",
+            sqlite_where=text("stack_id IS NULL"),
+            postgresql_where=text("stack_id IS NULL"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
