@@ -1,8 +1,8 @@
 """Debian's Chromium, driven as a person uses it: on a phone, with and without JavaScript.
 
-A test that asks for `phone`, `desktop` or `plain_phone` gets a page of a fresh profile. It fails when the page
-complains: an error in its console (what the Content-Security-Policy stopped, say), an exception in a script, or
-anything fetched from another host than the gateway's.
+A test that asks for `phone`, `desktop` or `plain_phone` gets a page of a fresh profile. It fails when the
+page complains: an error in its console (what the Content-Security-Policy stopped, say), an exception in a
+script, or anything fetched from another host than the gateway's.
 """
 
 from __future__ import annotations

@@ -1,18 +1,23 @@
-"""A home with two telescopes in the middle of a night, to look at: every state, pictures, a fortnight of nights."""
+"""A home with two telescopes in the middle of a night, to look at: every state, pictures, earlier nights."""
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 from sqlalchemy.orm import Session
 
 from skyrelay.domain.states import BlockState, DeliveryState, TelescopeState
 from skyrelay.fits_picture import sampled, stretched
+from skyrelay.store.engine import Store
+from skyrelay.store.migrate import migrate
 from skyrelay.store.tables import AuditEntry, Block, Stack
 from support.fits_files import fits_bytes
 from support.recorded_night import RecordedNight
@@ -43,6 +48,39 @@ _BALCONY = (_S.STACKED,) * 8 + (_S.FAILED, _S.READY, _S.COLLECTING)
 _EARLIER = ("M 31", "M 42", "NGC 2903")
 
 
+class Scene:
+    """The scene, laid down once and copied for each test that changes it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.archive = folder / "archive"
+        self._database = folder / "scene.db"
+        store = Store(f"sqlite:///{self._database}")
+        migrate(store)
+        with store.write() as session:
+            lay_down_scene(session, self.archive)
+        store.close()
+
+    def copy_to(self, database: Path) -> Store:
+        """Give a database of the test's own with the scene in it."""
+        with closing(sqlite3.connect(self._database)) as source, closing(sqlite3.connect(database)) as target:
+            source.backup(target)
+        return Store(f"sqlite:///{database}")
+
+
+@pytest.fixture(scope="session")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    """Lay the scene down."""
+    return Scene(tmp_path_factory.mktemp("scene"))
+
+
+@pytest.fixture
+def night(scene: Scene, tmp_path: Path) -> Iterator[Store]:
+    """Give a store of the test's own in which the night is."""
+    store = scene.copy_to(tmp_path / "night.db")
+    yield store
+    store.close()
+
+
 def lay_down_scene(session: Session, archive: Path) -> None:
     """Write the scene into an empty database, and its pictures into an archive."""
     night = RecordedNight(session)
@@ -66,14 +104,14 @@ def lay_down_scene(session: Session, archive: Path) -> None:
         firmware="7.32",
         model="Seestar S50",
     )
-    for days in range(11, 0, -1):
+    for days in range(9, 0, -1):
         target = _EARLIER[days % 3]
         for number in range(days % 5 + 2):
             start = EVENING - timedelta(days=days) + number * QUARTER
-            block = night.block(garden, target, start, _S.STACKED, frames=22)
+            block = night.block(garden, target, start, _S.STACKED, frames=10)
             night.delivery(_hang(night, session, block, archive), _D.CONFIRMED)
     for number, (state, delivered, reason) in enumerate(_GARDEN):
-        frames = 4 if state is _S.SKIPPED else 40
+        frames = 4 if state is _S.SKIPPED else 30
         percent = 42.0 if state is _S.STACKING else None
         why = "" if delivered else reason
         block = night.block(
@@ -81,10 +119,10 @@ def lay_down_scene(session: Session, archive: Path) -> None:
         )
         if delivered is not None:
             night.delivery(_hang(night, session, block, archive), delivered, reason=reason)
-    for number, frames in enumerate((38, 41)):
+    for number, frames in enumerate((28, 31)):
         night.block(garden, "M 51", EVENING + (7 + number) * QUARTER, _S.READY, frames=frames)
     for number, state in enumerate(_BALCONY):
-        columns: dict[str, Any] = {"frames": 14 if state is _S.COLLECTING else 25}
+        columns: dict[str, Any] = {"frames": 9 if state is _S.COLLECTING else 25}
         if state is _S.FAILED:
             columns |= {"needs_you": True, "reason": "the telescope gave no stack three times"}
         block = night.block(balcony, "NGC 7000", EVENING + number * QUARTER, state, **columns)
@@ -98,14 +136,14 @@ def _hang(night: RecordedNight, session: Session, block: Block, archive: Path) -
     """Add the stack of a block with its file, of which the pages draw a picture."""
     stack = night.stack(block)
     stack.ra_deg, stack.dec_deg = PLACES[block.target]
-    stack.archive_path = f"{block.target}/{stack.crowdsky_name}"
-    file = archive / stack.archive_path
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(picture_of_sky(block.target))
-    stack.size_bytes = file.stat().st_size
+    file = archive / f"{block.target}.fit"
+    if not file.exists():
+        archive.mkdir(exist_ok=True)
+        file.write_bytes(picture_of_sky(block.target))
+        _write_thumbnail(file, file.with_suffix(".jpg"))
+    stack.archive_path, stack.size_bytes = file.name, file.stat().st_size
     if block.id % 9:  # of the others the telescope gave none
-        stack.thumbnail_path = f"{block.target}/{block.id}.jpg"
-        _write_thumbnail(file, archive / stack.thumbnail_path)
+        stack.thumbnail_path = file.with_suffix(".jpg").name
     for before, after, actor in (("collecting", "ready", "stacker"), ("ready", "stacking", "stacker")):
         _step(session, block, before, after, actor)
     _step(session, block, "stacking", "stacked", "stacker", f"{stack.frames_aligned} frames")
@@ -134,8 +172,7 @@ def _write_thumbnail(source: Path, target: Path) -> None:
     image.save(target, "JPEG")
 
 
-@cache
-def picture_of_sky(target: str, width: int = 270, height: int = 480) -> bytes:
+def picture_of_sky(target: str, width: int = 180, height: int = 320) -> bytes:
     """Make a colour FITS of stars and a glow, another one for each target."""
     random = np.random.default_rng(sum(map(ord, target)))
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
@@ -143,11 +180,11 @@ def picture_of_sky(target: str, width: int = 270, height: int = 480) -> bytes:
     turn, stretch = random.uniform(0, 3.1), random.uniform(1.3, 3.0)
     u = (x - width / 2) * np.cos(turn) + (y - height / 2) * np.sin(turn)
     v = (y - height / 2) * np.cos(turn) - (x - width / 2) * np.sin(turn)
-    glow = np.exp(-np.hypot(u / stretch, v) / random.uniform(18, 30))
+    glow = np.exp(-np.hypot(u / stretch, v) / random.uniform(13, 21))
     arms = 1 + 0.5 * np.cos(2 * np.arctan2(v * stretch, u) - np.hypot(u / stretch, v) / 7)
     for plane, share in enumerate(random.uniform(260, 620, 3)):
         cube[plane] += share * glow * arms
-    for _ in range(140):
+    for _ in range(110):
         brightness, size = 60 * random.pareto(1.1) + 40, random.uniform(0.8, 1.5)
         spot = np.exp(-((x - random.uniform(0, width)) ** 2 + (y - random.uniform(0, height)) ** 2) / size)
         cube += min(brightness, 9000) * spot * random.uniform(0.7, 1.0, (3, 1, 1)).astype(np.float32)
