@@ -1,18 +1,37 @@
-# One image a service: docker build --build-arg PACKAGE=services/stacker .
-# All of them share the layer with the locked dependencies.
+# One image a service: docker build --build-arg PACKAGE=services/stacker --build-arg PIXELS=yes .
+# All of them share the layer with the locked dependencies; those that compute with pixels (astropy, numpy) have
+# a second one on top of it, which they share too.
 ARG PYTHON_IMAGE=python:3.13-slim
+ARG PIXELS=no
 
-FROM ${PYTHON_IMAGE} AS dependencies
+FROM ${PYTHON_IMAGE} AS installer
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
-ARG REQUIREMENTS=requirements.lock
+# Packages' own tests are a tenth of what they weigh; astropy imports one of its.
+RUN printf '%s\n' '#!/bin/sh' 'find "$1" -mindepth 2 -type d -name tests ! -path "*/astropy/tests" -prune -exec rm -rf {} +' \
+  >/usr/local/bin/without-tests && chmod +x /usr/local/bin/without-tests
+
+FROM installer AS dependencies
+ARG REQUIREMENTS=requirements-light.lock
 COPY ${REQUIREMENTS} /src/
 RUN python3 -m venv /opt/skyrelay \
  && /opt/skyrelay/bin/pip install --quiet --require-hashes -r /src/${REQUIREMENTS} \
- && /opt/skyrelay/bin/python -c 'import site; open(site.getsitepackages()[0] + "/ours.pth", "w").write("/opt/ours\n")' \
- && rm -rf /opt/skyrelay/lib/python3*/site-packages/pip /opt/skyrelay/lib/python3*/site-packages/pip-*
+ && site=$(echo /opt/skyrelay/lib/python3*/site-packages) \
+ && printf '/opt/ours\n/opt/pixels\n' >"$site/ours.pth" \
+ && rm -rf "$site"/pip "$site"/pip-* && without-tests "$site"
 
-FROM ${PYTHON_IMAGE} AS package
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+FROM installer AS pixels-yes
+COPY requirements.lock /src/
+COPY --from=dependencies /opt/skyrelay /opt/skyrelay
+RUN pip install --quiet --require-hashes --target /opt/pixels -r /src/requirements.lock \
+ && for each in /opt/skyrelay/lib/python3*/site-packages/*; do rm -rf "/opt/pixels/$(basename "$each")"; done \
+ && rm -rf /opt/pixels/bin && without-tests /opt/pixels
+
+FROM installer AS pixels-no
+RUN mkdir /opt/pixels
+
+FROM pixels-${PIXELS} AS pixels
+
+FROM installer AS package
 COPY requirements-build.lock /src/
 RUN python3 -m venv /opt/build && /opt/build/bin/pip install --quiet --require-hashes -r /src/requirements-build.lock
 COPY shared /src/shared
@@ -25,8 +44,11 @@ RUN test -n "${PACKAGE}" || { echo "give --build-arg PACKAGE=services/NAME" >&2;
 FROM ${PYTHON_IMAGE}
 RUN groupadd --gid 1000 skyrelay && useradd --uid 1000 --gid 1000 --no-create-home skyrelay \
  && install -d -o skyrelay -g skyrelay /data /frames /config
-ENV PATH=/opt/skyrelay/bin:/opt/ours/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 SKYRELAY_DATA_DIR=/data
+# The root file system is read-only: what libraries want to keep for a while goes where there is room for it.
+ENV PATH=/opt/skyrelay/bin:/opt/ours/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
+    SKYRELAY_DATA_DIR=/data HOME=/tmp
 COPY --from=dependencies /opt/skyrelay /opt/skyrelay
+COPY --from=pixels /opt/pixels /opt/pixels
 COPY --from=package /opt/ours /opt/ours
 WORKDIR /data
 USER skyrelay

@@ -9,24 +9,33 @@ from datetime import datetime
 from typing import Any
 
 import requests
+from argon2 import PasswordHasher
+from sqlalchemy.exc import DBAPIError
 
+from skyrelay.access.marks import mark_of, new_token
+from skyrelay.access.owner import ensure_password
+from skyrelay.access.passwords import Hasher
+from skyrelay.access.tokens import PREFIX, Scope
 from skyrelay.queue.celery_app import build_celery
 from skyrelay.queue.connection import connect_redis
 from skyrelay.service import utc_now
 from skyrelay.settings import Settings
 from skyrelay.store.engine import Store
+from skyrelay.store.tables import ApiToken
 from skyrelay_gateway.app import create_app
 from skyrelay_gateway.service import GatewayServer, server_config
 from support.waiting import eventually
 
 
 class GatewayClient:
-    """Speaks to a running gateway; paths are relative to its address."""
+    """Speaks to a running gateway, with a token if it has one; paths are relative to its address."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, token: str | None = None) -> None:
         self.address = address
         self._session = requests.Session()
         self._session.trust_env = False
+        if token is not None:
+            self._session.headers["Authorization"] = f"Bearer {token}"
 
     def get(self, path: str, **parameters: Any) -> requests.Response:
         """GET ``path``."""
@@ -51,6 +60,27 @@ class GatewayClient:
         self._session.close()
 
 
+def quick_hasher() -> Hasher:
+    """Give a hasher that costs a test nothing: a guess at what it keeps would cost nothing either."""
+    return Hasher(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+
+
+def make_token(
+    store: Store, scope: Scope = Scope.ADMIN, clock: Callable[[], datetime] = utc_now
+) -> str | None:
+    """Make a token as a person has it made, without a line in the audit log; `None` before the migration."""
+    token = new_token(PREFIX)
+    row = ApiToken(
+        name=f"test {token[-6:]}", scope=scope, token_hash=mark_of(token), is_local=False, created_at=clock()
+    )
+    try:
+        with store.write() as session:
+            session.add(row)
+    except DBAPIError:
+        return None
+    return token
+
+
 @contextmanager
 def running_gateway(
     store: Store,
@@ -58,15 +88,21 @@ def running_gateway(
     settings: Settings | None = None,
     clock: Callable[[], datetime] = utc_now,
 ) -> Iterator[GatewayClient]:
-    """Serve the gateway's application until the end of the ``with``."""
+    """Serve the gateway's application until the end of the ``with``, to a client that may do everything."""
     celery = build_celery(redis_url)
     with connect_redis(redis_url) as redis:
-        app = create_app(settings or Settings(setup="done"), store, redis, celery, clock=clock)
+        app = create_app(
+            settings or Settings(setup="done"), store, redis, celery, clock=clock, hasher=quick_hasher()
+        )
+        configured = app.state.gateway.settings.gateway.password.get_secret_value()
+        if configured:  # as the process does at its start
+            ensure_password(store, quick_hasher(), configured, now=clock(), actor="configuration")
         server = GatewayServer(server_config(app, "127.0.0.1", 0))
         thread = threading.Thread(target=server.run, name="gateway")
         thread.start()
         eventually(lambda: server.started)
-        client = GatewayClient(f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}")
+        address = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        client = GatewayClient(address, make_token(store, clock=clock))
         try:
             yield client
         finally:

@@ -9,12 +9,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 import requests
 import yaml
 
+from skyrelay.access.local_token import read_local_token
 from support.ports import free_port
 from support.waiting import eventually
 
@@ -52,6 +54,13 @@ def services(config: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 def page(config: Path) -> str:
     return f"http://127.0.0.1:{yaml.safe_load(config.read_text())['gateway']['port']}"
+
+
+def read(config: Path, path: str) -> Any:
+    """Ask as any program that shares the folder of the services."""
+    token = eventually(lambda: read_local_token(config.parent / "data"))
+    headers = {"Authorization": f"Bearer {token}"}
+    return requests.get(page(config) + path, headers=headers, timeout=5).json()
 
 
 def is_ready(config: Path) -> bool:
@@ -99,7 +108,7 @@ def test_before_the_set_up_is_done_everything_runs_and_nothing_acts(tmp_path: Pa
     )
     with services(config):
         eventually(lambda: is_ready(config), within_s=60)
-        status = requests.get(f"{page(config)}/api/v1/status", timeout=5).json()
+        status = read(config, "/api/v1/status")
         assert status["setup"]["state"] == "ask"
         assert "setup: done" in status["setup"]["what_to_do"]
         assert [telescope["state"] for telescope in status["telescopes"]] == ["unknown"]
@@ -118,8 +127,7 @@ def test_a_telescope_that_is_away_is_named_and_asked_again(tmp_path: Path) -> No
         eventually(lambda: is_ready(config), within_s=60)
 
         def garden() -> dict[str, str]:
-            answer = requests.get(f"{page(config)}/api/v1/telescopes", timeout=5)
-            telescope: dict[str, str] = answer.json()["items"][0]
+            telescope: dict[str, str] = read(config, "/api/v1/telescopes")["items"][0]
             return telescope
 
         eventually(lambda: garden()["state"] == "unreachable")

@@ -6,10 +6,15 @@ from typing import Any
 
 import requests
 
+from skyrelay.access.local_token import read_local_token
 from skyrelay.errors import PermanentError, TransientError
-from skyrelay.settings import GatewaySettings
+from skyrelay.settings import GatewaySettings, Settings
 
 _TIMEOUT_S = 10.0
+_WHO_ASKS = (
+    "the gateway wants to know who asks: run this as the user and with the data_dir of `skyrelay up`, or "
+    "give a token (`skyrelay token create`) as gateway.token or in SKYRELAY_GATEWAY__TOKEN"
+)
 _ANY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
 
 
@@ -19,8 +24,10 @@ def gateway_address(gateway: GatewaySettings) -> str:
     return f"http://{host}:{gateway.port}"
 
 
-def ask_gateway(gateway: GatewaySettings, path: str) -> Any:
+def ask_gateway(settings: Settings, path: str) -> Any:
     """Give the JSON that the gateway answers to ``GET path``.
+
+    The gateway knows us by ``gateway.token``, or by the token that it has put into ``data_dir``.
 
     Raises
     ------
@@ -29,16 +36,20 @@ def ask_gateway(gateway: GatewaySettings, path: str) -> Any:
     PermanentError
         If it refuses, in its own words.
     """
-    address = gateway_address(gateway)
+    address = gateway_address(settings.gateway)
     try:
         with requests.Session() as session:
             session.trust_env = False  # no proxy of the environment stands between us and ourselves
-            response = session.get(address + path, timeout=_TIMEOUT_S)
+            response = session.get(
+                address + path, headers=_credentials(settings), timeout=_TIMEOUT_S, allow_redirects=False
+            )
             answer = response.json()
     except requests.RequestException as error:
         raise TransientError(
             f"the gateway does not answer at {address}: is `skyrelay up` running?"
         ) from error
+    if response.status_code == requests.codes.unauthorized:
+        raise PermanentError(_WHO_ASKS)
     if not response.ok:
         raise PermanentError(
             str(answer.get("detail") or answer.get("title") or f"status {response.status_code}")
@@ -46,7 +57,7 @@ def ask_gateway(gateway: GatewaySettings, path: str) -> Any:
     return answer
 
 
-def newest_night(gateway: GatewaySettings) -> str:
+def newest_night(settings: Settings) -> str:
     """Give the newest night of which there is a frame, as YYYY-MM-DD.
 
     Raises
@@ -54,7 +65,12 @@ def newest_night(gateway: GatewaySettings) -> str:
     PermanentError
         If there is none yet.
     """
-    nights = ask_gateway(gateway, "/api/v1/nights?limit=1")["items"]
+    nights = ask_gateway(settings, "/api/v1/nights?limit=1")["items"]
     if not nights:
         raise PermanentError("no frame has been seen yet, so there is no night to account for")
     return str(nights[0]["night"])
+
+
+def _credentials(settings: Settings) -> dict[str, str]:
+    token = settings.gateway.token.get_secret_value() or read_local_token(settings.data_dir)
+    return {"Authorization": f"Bearer {token}"} if token else {}

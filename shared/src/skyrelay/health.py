@@ -10,6 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
+import requests
 from redis.exceptions import RedisError
 
 from skyrelay.errors import SkyrelayError
@@ -20,6 +21,8 @@ from skyrelay.service import utc_now
 from skyrelay.settings import Settings, load_settings
 
 _GATEWAY = "gateway"  # it is asked over the port that people use
+_FLOWER = "flower"  # it is none of ours and does not beat
+_FLOWER_TIMEOUT_S = 5.0
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -40,6 +43,8 @@ def why_unhealthy(name: str, settings: Settings) -> str | None:
     """Say why a service does not work; `None` when it does."""
     if name == _GATEWAY:
         return _ask_gateway(settings)
+    if name == _FLOWER:
+        return _ask_flower(settings)
     try:
         with connect_redis(settings.redis) as redis:
             last = read_beats(redis).get(name)
@@ -52,9 +57,20 @@ def why_unhealthy(name: str, settings: Settings) -> str | None:
 
 def _ask_gateway(settings: Settings) -> str | None:
     try:
-        ask_gateway(settings.gateway, "/healthz")
+        ask_gateway(settings, "/healthz")
     except SkyrelayError as error:
         return str(error)
+    return None
+
+
+def _ask_flower(settings: Settings) -> str | None:
+    address = f"http://127.0.0.1:{settings.flower.port}{settings.flower_path}/healthcheck"
+    try:
+        with requests.Session() as session:
+            session.trust_env = False
+            session.get(address, timeout=_FLOWER_TIMEOUT_S).raise_for_status()
+    except requests.RequestException as error:
+        return f"Flower does not answer ({error})"
     return None
 
 

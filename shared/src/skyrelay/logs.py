@@ -19,7 +19,10 @@ _CHATTY = (
     "celery.app.trace",
     "celery.worker.strategy",
     "celery.worker.autoscale",
+    "alembic.runtime.plugins",
 )
+
+_OUR_LINES = frozenset({"exception", "stack"})
 
 
 def configure_logs(service: str, *, level: str = "INFO", readable: bool | None = None) -> None:
@@ -44,7 +47,7 @@ def configure_logs(service: str, *, level: str = "INFO", readable: bool | None =
         structlog.processors.StackInfoRenderer(),
     ]
     renderer: list[Processor] = (
-        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+        [_in_one_line, structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
         if readable
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
@@ -77,6 +80,20 @@ def _of_service(service: str) -> Processor:
         return {"service": service, **event}
 
     return name_service
+
+
+def _in_one_line(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Show what could fake a line, or speak to the terminal, as what it is; tracebacks are ours."""
+    return {
+        name: _printable(value) if isinstance(value, str) and name not in _OUR_LINES else value
+        for name, value in event.items()
+    }
+
+
+def _printable(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from datetime import time
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeGuard, get_args
 from urllib.parse import urlsplit
@@ -34,6 +36,7 @@ from pydantic_settings.exceptions import SettingsError
 from skyrelay.domain.asked import Asked, asked_of
 from skyrelay.domain.block import BLOCK_MINUTES, check_block_minutes
 from skyrelay.domain.dawn import DawnEvent
+from skyrelay.domain.password_rule import weakness_of
 from skyrelay.domain.quiet_hours import QuietHours
 from skyrelay.errors import ConfigurationError
 from skyrelay.smb_path import SCHEME, SmbPath
@@ -277,12 +280,34 @@ class CloudSettings(_Section):
     conditions: ConditionsSettings = ConditionsSettings()
 
 
+def _check_root_path(path: str) -> str:
+    if path and not re.fullmatch(r"(/[\w.~-]+)+/?", path, re.ASCII):
+        raise ValueError("is no path of an address: write it as /sky")
+    return path.rstrip("/")
+
+
+def _check_gateway_password(password: SecretStr) -> SecretStr:
+    weakness = weakness_of(password.get_secret_value()) if password.get_secret_value() else None
+    if weakness is not None:
+        raise ValueError(weakness)
+    return password
+
+
 class GatewaySettings(_Section):
-    """Where the gateway listens, and the names it answers to beside those of a home's network."""
+    """Where the gateway listens, the names it answers to, and who may speak to it.
+
+    ``token`` is shown to the gateway by commands that do not share its ``data_dir``.
+    """
 
     host: str = "0.0.0.0"  # noqa: S104 - it is the one port that people open
     port: Port = 8474
     hosts: tuple[str, ...] = ()
+    auth: Literal["password", "none"] = "password"
+    password: Annotated[SecretStr, AfterValidator(_check_gateway_password)] = SecretStr("")
+    token: SecretStr = SecretStr("")
+    open_metrics: bool = False
+    root_path: Annotated[str, AfterValidator(_check_root_path)] = ""
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
 
 
 class FlowerSettings(_Section):
@@ -357,6 +382,11 @@ class Settings(BaseSettings):
         if not url:
             raise ConfigurationError("redis_url is empty: set it, or start the services with `skyrelay up`")
         return url
+
+    @property
+    def flower_path(self) -> str:
+        """Path below which Flower answers: the one at which the gateway shows it to browsers."""
+        return f"{self.gateway.root_path}/flower"
 
     @property
     def site_zone(self) -> ZoneInfo | None:
@@ -453,7 +483,15 @@ def _from_crowdsky_variables(environ: Mapping[str, str]) -> dict[str, Any]:
     return {"crowdsky": found} if found else {}
 
 
-_SECRET_KEYS = ("REDIS_URL", "DATABASE_URL", "CROWDSKY__PASSWORD", "CROWDSKY__USERNAME", "CLOUD__API_KEY")
+_SECRET_KEYS = (
+    "REDIS_URL",
+    "DATABASE_URL",
+    "CROWDSKY__PASSWORD",
+    "CROWDSKY__USERNAME",
+    "CLOUD__API_KEY",
+    "GATEWAY__PASSWORD",
+    "GATEWAY__TOKEN",
+)
 _TEXT_KEYS = (*_SECRET_KEYS, "CLOUD__NODE_ID", "PHOTOMETRY__NODE_ID", "OBSERVATORY__OBSERVER", "DATA_DIR")
 
 

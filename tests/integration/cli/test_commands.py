@@ -14,10 +14,12 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from skyrelay.access.local_token import write_local_token
+from skyrelay.access.tokens import Scope
 from skyrelay.domain.states import BlockState
 from skyrelay.store.engine import Store
 from skyrelay.version import __version__
-from support.gateway import GatewayClient, running_gateway
+from support.gateway import GatewayClient, make_token, running_gateway
 from support.ports import free_port
 from support.recorded_night import RecordedNight
 from support.redis_server import RedisServer
@@ -38,13 +40,15 @@ def gateway(store: Store, redis_server: RedisServer) -> Iterator[GatewayClient]:
 
 
 @pytest.fixture
-def config(gateway: GatewayClient, tmp_path: Path) -> str:
+def config(store: Store, gateway: GatewayClient, tmp_path: Path) -> str:
+    write_local_token(tmp_path / "data", make_token(store, Scope.READ) or "")
     return write_config(tmp_path, urlsplit(gateway.address).port or 0)
 
 
 def write_config(folder: Path, port: int) -> str:
     file = folder / "config.yaml"
-    file.write_text(yaml.safe_dump({"gateway": {"host": "127.0.0.1", "port": port}}), encoding="utf-8")
+    settings = {"data_dir": str(folder / "data"), "gateway": {"host": "127.0.0.1", "port": port}}
+    file.write_text(yaml.safe_dump(settings), encoding="utf-8")
     return str(file)
 
 

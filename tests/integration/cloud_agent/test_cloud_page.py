@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from skyrelay.access.tokens import Scope
 from skyrelay.queue.connection import connect_redis
 from skyrelay.queue.events import FrameEvent
 from skyrelay.queue.frame_stream import publish
@@ -17,7 +18,7 @@ from skyrelay.settings import CloudSettings, Settings, load_settings
 from skyrelay.store.engine import Store
 from skyrelay_gateway.network import GivenMeasurement
 from skyrelay_simulators.cloud import SimulatedCloud
-from support.gateway import running_gateway
+from support.gateway import make_token, running_gateway
 from support.redis_server import RedisServer
 from support.waiting import eventually
 
@@ -75,7 +76,8 @@ def test_the_consumer_submits_what_it_makes_of_frame_events(
         connect_redis(redis_server.url) as redis,
     ):
         publish(redis, frames)
-        process = subprocess.Popen([sys.executable, str(file), redis_server.url, gateway.address])
+        token = make_token(store, Scope.CONTROL) or ""
+        process = subprocess.Popen([sys.executable, str(file), redis_server.url, gateway.address, token])
         try:
             eventually(lambda: gateway.read("/api/v1/measurements")["items"], within_s=60)
             eventually(lambda: redis.xpending("skyrelay:frames", "photometry")["pending"] == 0)

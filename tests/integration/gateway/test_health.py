@@ -8,6 +8,7 @@ from typing import Any
 from skyrelay.queue.beats import BEATS, beat
 from skyrelay.queue.connection import connect_redis
 from skyrelay.service import utc_now
+from skyrelay.settings import ArchiveSettings, GatewaySettings, Settings
 from skyrelay.store.engine import Store
 from skyrelay.store.migrate import migrate
 from skyrelay_gateway.readiness import SERVICES
@@ -33,8 +34,20 @@ def test_ready_when_the_database_redis_and_all_services_are(store: Store, redis_
     with running_gateway(store, redis_server.url) as gateway:
         assert gateway.read("/healthz")["status"] == "ok"
         parts = parts_of(gateway, 200)
-    assert set(parts) == {"database", "redis", *SERVICES}
+    assert set(parts) == {"database", "archive", "redis", *SERVICES}
     assert all(part["what_to_do"] is None for part in parts.values())
+
+
+def test_an_archive_that_is_no_folder_is_named(
+    store: Store, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    beat_all(redis_server)
+    (tmp_path / "archive").write_text("a file in its place")
+    settings = Settings(setup="done", archive=ArchiveSettings(path=tmp_path / "archive"))
+    with running_gateway(store, redis_server.url, settings) as gateway:
+        parts = parts_of(gateway, 503)
+    assert [name for name, part in parts.items() if not part["ready"]] == ["archive"]
+    assert "archive.path" in parts["archive"]["what_to_do"]
 
 
 def test_a_silent_service_is_named(store: Store, redis_server: RedisServer) -> None:
@@ -76,7 +89,9 @@ def test_before_the_migration_it_is_alive_and_says_what_it_waits_for(
 ) -> None:
     beat_all(redis_server)
     store = Store(f"sqlite:///{tmp_path / 'new.db'}")
-    with running_gateway(store, redis_server.url) as gateway:
+    # Before it no login and no token can be known.
+    settings = Settings(setup="done", gateway=GatewaySettings(auth="none"))
+    with running_gateway(store, redis_server.url, settings) as gateway:
         assert gateway.get("/healthz").status_code == 200
         assert "skyrelay migrate" in parts_of(gateway, 503)["database"]["state"]
         lists = gateway.get("/api/v1/blocks")

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
+from skyrelay.access.local_token import read_local_token
 from skyrelay.store.engine import Store
 from support.gateway import GatewayClient
 from support.redis_server import RedisServer
@@ -24,10 +25,14 @@ def free_port() -> int:
     return port
 
 
-def settings_for(store: Store, redis_server: RedisServer, port: int) -> dict[str, object]:
+PASSWORD = "the owner's own words"
+
+
+def settings_for(store: Store, redis_server: RedisServer, port: int, data_dir: Path) -> dict[str, object]:
     return {
         "setup": "done",
-        "gateway": {"host": "127.0.0.1", "port": port},
+        "data_dir": str(data_dir),
+        "gateway": {"host": "127.0.0.1", "port": port, "password": PASSWORD},
         "redis_url": redis_server.url,
         "database_url": store.engine.url.render_as_string(hide_password=False),
         "crowdsky": {"username": "somebody", "password": "correct horse"},
@@ -46,8 +51,10 @@ def test_it_answers_and_stops_when_it_is_told_to_though_a_connection_stays_open(
     store: Store, redis_server: RedisServer, tmp_path: Path, number: signal.Signals
 ) -> None:
     port = free_port()
-    gateway = GatewayClient(f"http://127.0.0.1:{port}")
-    with ServiceProcess("gateway", tmp_path, settings_for(store, redis_server, port)) as process:
+    settings = settings_for(store, redis_server, port, tmp_path)
+    with ServiceProcess("gateway", tmp_path, settings) as process:
+        token = eventually(lambda: read_local_token(tmp_path))
+        gateway = GatewayClient(f"http://127.0.0.1:{port}", token)
         eventually(lambda: answers(gateway))
         assert gateway.post("/api/v1/stack", {"all": True}).status_code == 202
         idle = socket.create_connection((urlsplit(gateway.address).hostname or "", port))
@@ -60,6 +67,8 @@ def test_it_answers_and_stops_when_it_is_told_to_though_a_connection_stays_open(
     assert {record["service"] for record in records} == {"gateway"}
     assert any(record["event"] == "stacks were asked for" for record in records)
     assert "correct horse" not in log
+    assert PASSWORD not in log
+    assert token not in log
 
 
 def test_a_port_that_is_taken_ends_it_with_a_clear_line(
@@ -67,7 +76,9 @@ def test_a_port_that_is_taken_ends_it_with_a_clear_line(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with ServiceProcess("gateway", tmp_path, settings_for(store, redis_server, port)) as process:
+        with ServiceProcess(
+            "gateway", tmp_path, settings_for(store, redis_server, port, tmp_path)
+        ) as process:
             assert process.wait(20) != 0
             assert "address already in use" in process.log()
 

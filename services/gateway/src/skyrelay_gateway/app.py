@@ -12,28 +12,35 @@ from fastapi import FastAPI
 from redis import Redis
 from starlette.staticfiles import StaticFiles
 
+from skyrelay.access.passwords import Hasher
+from skyrelay.access.tokens import Scope
 from skyrelay.service import utc_now
 from skyrelay.settings import Settings
 from skyrelay.store.engine import Store
 from skyrelay.version import __version__
 from skyrelay_gateway.context import Gateway
+from skyrelay_gateway.forwarded import Forwarded
+from skyrelay_gateway.guard import Guard
+from skyrelay_gateway.list_tags import ListTags
 from skyrelay_gateway.live_feed import LiveFeed
 from skyrelay_gateway.own_site import OwnSite
 from skyrelay_gateway.problems import ProblemDetails, install_problem_handlers
 from skyrelay_gateway.routes import (
+    access,
     control,
-    events,
     flower,
     health,
     lists,
+    login,
     network,
     page,
     pictures,
     reference,
-    stacks,
+    rest,
 )
-from skyrelay_gateway.security import BodyLimit, SecurityHeaders
+from skyrelay_gateway.security import BodyLimit, HeaderLimit, SecurityHeaders
 from skyrelay_gateway.sky_map import SkyMemory
+from skyrelay_gateway.visits import requires
 
 _DESCRIPTION = (
     "Status and control of Skyrelay. Times are UTC unless their name ends in `_local`. Lists are read in "
@@ -50,6 +57,7 @@ def create_app(
     celery: Celery,
     *,
     clock: Callable[[], datetime] = utc_now,
+    hasher: Hasher | None = None,
 ) -> FastAPI:
     """Build the gateway's application.
 
@@ -65,26 +73,39 @@ def create_app(
         The application through which workers are nudged.
     clock
         Gives the aware UTC time.
+    hasher
+        Verifies passwords; one with argon2's defaults when not given.
     """
     app = FastAPI(
         title="Skyrelay",
         version=__version__,
         description=_DESCRIPTION,
+        openapi_url=None,  # ours asks who wants it
         docs_url=None,  # it loads its scripts from another host; ours is /docs all the same
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
         # The framework would send traces to wherever the environment says: nothing leaves this house.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
-    app.state.gateway = Gateway(settings, store, redis, celery, clock, clock())
+    gateway = Gateway(settings, store, redis, celery, clock, clock(), hasher or Hasher())
+    app.state.gateway = gateway
     install_problem_handlers(app)
+    app.add_middleware(Guard, gateway=gateway)
     app.add_middleware(BodyLimit)
+    app.add_middleware(HeaderLimit)
     app.add_middleware(OwnSite, hosts=(settings.gateway.host, *settings.gateway.hosts))
     app.add_middleware(SecurityHeaders)
+    proxies, root_path = settings.gateway.trusted_proxies, settings.gateway.root_path
+    app.add_middleware(Forwarded, trusted=proxies, root_path=root_path)
     app.state.sky_memory = SkyMemory()
     app.state.live_feed = LiveFeed(store, redis)
-    for routes in (health, lists, control, network, page, reference, flower, stacks, events, pictures):
+    app.state.list_tags = ListTags(store)
+    for routes in (health, login, access, lists, control, network, page, pictures, reference, flower):
         app.include_router(routes.router)
+    for routes in rest.READING:
+        app.include_router(routes.router, dependencies=[requires(Scope.READ)])
+    for routes in rest.CONTROLLING:
+        app.include_router(routes.router, dependencies=[requires(Scope.CONTROL)])
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     _name_problems(app)
     return app

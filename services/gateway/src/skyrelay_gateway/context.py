@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, cast
 
@@ -11,6 +11,7 @@ from celery import Celery
 from fastapi import Depends, Request
 from redis import Redis
 
+from skyrelay.access.passwords import Hasher
 from skyrelay.settings import Settings
 from skyrelay.store.engine import Store
 
@@ -28,6 +29,7 @@ class Gateway:
     celery: Celery
     clock: Callable[[], datetime]
     started_at: datetime
+    hasher: Hasher = field(default_factory=Hasher)
 
 
 async def gateway_of(request: Request) -> Gateway:

@@ -86,6 +86,7 @@ def _revive(session: Session, delivery: Delivery, now: datetime) -> None:
         reason="asked for",
         next_attempt_at=now,
         needs_you=False,
+        given_up_at=None,
     )
 
 

@@ -44,9 +44,11 @@ class Filters:
     night: date | None = None
 
 
-def list_telescopes(session: Session, page: PageRequest) -> Page[TelescopeView]:
-    """List the telescopes, the first known first."""
+def list_telescopes(session: Session, page: PageRequest, *, forgotten: bool = False) -> Page[TelescopeView]:
+    """List the telescopes, the first known first; those that were forgotten only where they are wanted."""
     query = select(Telescope).order_by(Telescope.id).limit(page.limit + 1)
+    if not forgotten:
+        query = query.where(Telescope.forgotten_at.is_(None))
     if page.after_id is not None:
         query = query.where(Telescope.id > page.after_id)
     rows, cursor = cut(session.scalars(query).all(), page.limit, lambda row: str(row.id))
@@ -57,17 +59,22 @@ def list_blocks(
     session: Session, page: PageRequest, filters: Filters, state: BlockState | None
 ) -> Page[BlockView]:
     """List blocks."""
-    query = (
-        select(Block, Telescope.name.label("telescope"), Stack)
-        .join(Telescope, Telescope.id == Block.telescope_id)
-        .outerjoin(Stack, is_newest_of_block())
-    )
+    query = _block_query()
     if state is not None:
         query = query.where(Block.state == state)
     rows, cursor = _part(session, _confined(session, query, filters), Block.id, page)
     late = count_late(session, [row.Block.id for row in rows])
     views = (block_view(row.Block, row.telescope, row.Stack, late.get(row.Block.id, 0)) for row in rows)
     return Page(items=tuple(views), next_cursor=cursor)
+
+
+def one_block(session: Session, block_id: int) -> BlockView:
+    """Give one block; raise a 404 `Problem` when there is none of that id."""
+    row = session.execute(_block_query().where(Block.id == block_id)).one_or_none()
+    if row is None:
+        raise Problem(404, f"There is no block {block_id}.", "GET /api/v1/blocks lists what there is.")
+    late = count_late(session, [block_id])
+    return block_view(row.Block, row.telescope, row.Stack, late.get(block_id, 0))
 
 
 def list_runs(session: Session, page: PageRequest, filters: Filters) -> Page[RunView]:
@@ -111,6 +118,20 @@ def one_stack(session: Session, stack_id: int) -> StackView:
     return stack_view(row.Stack, row.Block, row.telescope)
 
 
+def block_stacks(session: Session, block_id: int) -> tuple[StackView, ...]:
+    """Give the stacks of a block, the first first."""
+    rows = session.execute(_stack_query().where(Stack.block_id == block_id).order_by(Stack.id))
+    return tuple(stack_view(row.Stack, row.Block, row.telescope) for row in rows)
+
+
+def block_deliveries(session: Session, block_id: int) -> tuple[DeliveryView, ...]:
+    """Give the deliveries of a block's stacks, the first first."""
+    rows = session.execute(_delivery_query().where(Stack.block_id == block_id).order_by(Delivery.id))
+    return tuple(
+        delivery_view(row.Delivery, row.Stack, row.Block, row.telescope, row.Measurement) for row in rows
+    )
+
+
 def list_deliveries(
     session: Session, page: PageRequest, filters: Filters, state: DeliveryState | None
 ) -> Page[DeliveryView]:
@@ -123,6 +144,15 @@ def list_deliveries(
         delivery_view(row.Delivery, row.Stack, row.Block, row.telescope, row.Measurement) for row in rows
     )
     return Page(items=tuple(views), next_cursor=cursor)
+
+
+def one_run(session: Session, run_id: int) -> RunView:
+    """Give one run; raise a 404 `Problem` when there is none of that id."""
+    query = select(Run, Telescope.name.label("telescope")).join(Telescope, Telescope.id == Run.telescope_id)
+    row = session.execute(query.where(Run.id == run_id)).one_or_none()
+    if row is None:
+        raise Problem(404, f"There is no run {run_id}.", "GET /api/v1/runs lists what there is.")
+    return _run_view(session, row.Run, row.telescope)
 
 
 def find_delivery(session: Session, delivery_id: int) -> DeliveryView | None:
@@ -166,6 +196,15 @@ def _confined(session: Session, query: AnySelect, filters: Filters) -> AnySelect
     if filters.night is not None:
         query = query.where(Block.night == filters.night.isoformat())
     return query
+
+
+def _block_query() -> AnySelect:
+    return (
+        select(Block, Telescope.name.label("telescope"), Stack)
+        .join(Telescope, Telescope.id == Block.telescope_id)
+        .outerjoin(Stack, is_newest_of_block())
+        .options(defer(Block.intent))
+    )
 
 
 def _stack_query() -> AnySelect:

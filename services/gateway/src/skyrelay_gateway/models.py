@@ -28,7 +28,9 @@ class Page(View, Generic[ItemT]):
 class TelescopeView(View):
     """A telescope: ``words`` say what it is doing, ``reason`` how we know, ``reach`` how far it answers.
 
-    ``host`` is what the configuration says, ``found_host`` where it answers if it has moved since.
+    ``host`` is what the configuration says, ``found_host`` where it answers if it has moved since. It was
+    asked last at ``looked_at``. One with ``added_at`` stands in no file, one with ``forgotten_at`` is left
+    alone.
     """
 
     id: int
@@ -51,8 +53,12 @@ class TelescopeView(View):
     battery_percent: int | None
     free_mb: int | None
     temperature_c: float | None
+    looked_at: AwareDatetime | None
     inventory_finished_at: AwareDatetime | None
+    inventory_asked_at: AwareDatetime | None
     inventory_error: str | None
+    added_at: AwareDatetime | None
+    forgotten_at: AwareDatetime | None
 
 
 class TargetView(View):
@@ -156,6 +162,7 @@ class DeliveryView(View):
     server_chunk_key: str | None
     server_job: str | None
     server_id: str | None
+    given_up_at: AwareDatetime | None
     updated_at: AwareDatetime
 
 
@@ -296,6 +303,7 @@ class StatusView(View):
     version: str
     at: AwareDatetime
     setup: SetupView
+    auth: Literal["password", "none"] = Field(description="`none`: everybody may do everything")
     services: tuple[ServiceView, ...]
     telescopes: tuple[TelescopeView, ...]
     frames: dict[str, int]

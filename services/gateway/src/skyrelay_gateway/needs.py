@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
-from sqlalchemy import Select, func, or_, select
+from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.orm import Session, defer
 
 from skyrelay.domain.states import BlockState, DeliveryKind, DeliveryState, FrameState, TelescopeState
@@ -27,7 +27,8 @@ _WAITING_BLOCKS = frozenset({BlockState.COLLECTING, BlockState.READY, BlockState
 _MEETING = timedelta(hours=1)
 _HELD_REMEDIES = {
     FrameState.UNREADABLE: "Copy them again from the telescope: they are read again once they change.",
-    FrameState.CLOCK_WRONG: "Set the clock right. These frames stay held: their times cannot be trusted.",
+    FrameState.CLOCK_WRONG: "Set the clock right. These frames stay held, since their times cannot be "
+    "trusted: release them if you know better.",
     FrameState.NOT_ON_TELESCOPE: "A telescope stacks only what lies on it: put them back, or let them be.",
 }
 
@@ -162,7 +163,8 @@ def _lost_query() -> Select[str, str, int, str]:
 
 def needs_of_deliveries(session: Session) -> Iterator[NeedsYou]:
     """Name the deliveries that were given up, or that the server keeps silent about."""
-    waits = or_(Delivery.needs_you.is_(True), Delivery.state == DeliveryState.DEAD)
+    is_dead = and_(Delivery.state == DeliveryState.DEAD, Delivery.given_up_at.is_(None))
+    waits = or_(Delivery.needs_you.is_(True), is_dead)
     query = (
         select(Delivery, func.coalesce(Stack.crowdsky_name, Measurement.target))
         .outerjoin_from(Delivery, Stack)

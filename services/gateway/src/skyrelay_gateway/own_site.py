@@ -52,7 +52,8 @@ class OwnSite:
             answer = problem_response(
                 403,
                 "A page of another site asked for this.",
-                "Ask for it on the gateway's own page, or without the header Origin.",
+                "Ask for it on the gateway's own page, or without the header Origin. A reverse proxy must "
+                "pass the name on that the browser asked for (docs/security.md).",
             )
         else:
             answer = self._app

@@ -27,6 +27,7 @@ _WHAT_TO_DO = {
     400: "Send the request again as /docs describes it.",
     404: _SEE_DOCS,
     405: "Use one of the methods that the Allow header names; /docs lists them.",
+    408: "Send it again, faster.",
     413: "Send less: no call takes more than 64 KiB.",
     415: "Send the body as JSON, with the header `Content-Type: application/json`.",
 }
@@ -53,11 +54,14 @@ class ProblemDetails(BaseModel):
 class Problem(Exception):  # noqa: N818 - RFC 9457's word for it
     """What a route raises to refuse: becomes the answer."""
 
-    def __init__(self, status: int, detail: str, what_to_do: str) -> None:
+    def __init__(
+        self, status: int, detail: str, what_to_do: str, headers: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
         self.what_to_do = what_to_do
+        self.headers = dict(headers or {})
 
 
 def not_found(kind: str, name: str, known: Iterable[str]) -> Problem:
@@ -105,13 +109,13 @@ def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}}
     return {
         status: {"description": HTTPStatus(status).phrase, "content": content}
-        for status in (*statuses, 422, 503)
+        for status in sorted({*statuses, 401, 403, 422, 503})
     }
 
 
 async def _on_problem(_request: Request, error: Exception) -> Response:
     problem = cast("Problem", error)
-    return problem_response(problem.status, problem.detail, problem.what_to_do)
+    return problem_response(problem.status, problem.detail, problem.what_to_do, headers=problem.headers)
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -43,11 +45,16 @@ def read_signs(redis: Redis) -> Signs:
 
 def check_readiness(gateway: Gateway) -> tuple[PartView, ...]:
     """Look at each part."""
-    signs = read_signs(gateway.redis)
+    return check_parts(gateway, read_signs(gateway.redis))
+
+
+def check_parts(gateway: Gateway, signs: Signs) -> tuple[PartView, ...]:
+    """Look at each part, when it is known already what Redis says."""
     redis = "answers" if signs.problem is None else f"does not answer: {signs.problem}"
     what_to_do = None if signs.problem is None else "Start Redis, or correct redis_url."
     return (
         _check_database(gateway.store),
+        _check_archive(gateway.settings.archive_path),
         PartView(part="redis", ready=signs.problem is None, state=redis, what_to_do=what_to_do),
         *(_service_part(service) for service in service_views(signs, gateway.clock())),
     )
@@ -82,6 +89,16 @@ def _service_part(service: ServiceView) -> PartView:
     )
     remedy = service_remedy(service)
     return PartView(part=service.service, ready=remedy is None, state=state, what_to_do=remedy)
+
+
+def _check_archive(folder: Path) -> PartView:
+    """Look whether the archive can be read, or has yet to be made: its disk may not be there."""
+    existing = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
+    if existing.is_dir() and os.access(existing, os.R_OK | os.X_OK):
+        words = "can be read" if existing == folder.absolute() else "is made when the first stack arrives"
+        return PartView(part="archive", ready=True, state=words, what_to_do=None)
+    what_to_do = "See that archive.path is a folder that Skyrelay may read."
+    return PartView(part="archive", ready=False, state=f"cannot be read: {existing}", what_to_do=what_to_do)
 
 
 def _check_database(store: Store) -> PartView:

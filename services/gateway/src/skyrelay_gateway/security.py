@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from fastapi import Request
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from skyrelay_gateway.forwarded import route_path
+
 MAX_BODY_BYTES = 64 * 1024  # no call takes more than a few names
+MAX_BODY_S = 20.0  # for all of it to arrive; the connection itself is dropped a little later
+MAX_HEADERS = 100  # a browser sends about twenty
+MAX_HEADER_BYTES = (
+    32 * 1024
+)  # names, values and the path; the server itself only bounds what it has to wait for
 SECURITY_HEADERS = {
     # Everything is served by the gateway itself: no inline script or style, no other host, no frame.
     "Content-Security-Policy": (
@@ -16,7 +26,8 @@ SECURITY_HEADERS = {
     ),
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    # With "no-referrer" browsers would not say of our own forms either where they come from (Origin: null).
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
@@ -44,7 +55,7 @@ class SecurityHeaders:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers.update(SECURITY_HEADERS)
-                if scope["path"].startswith("/flower"):
+                if route_path(scope).startswith("/flower"):
                     headers["Content-Security-Policy"] = _FLOWER_POLICY
                 if "etag" not in headers:
                     headers.setdefault("Cache-Control", "no-store")
@@ -53,11 +64,40 @@ class SecurityHeaders:
         await self._app(scope, receive, send_with_headers)
 
 
-class BodyLimit:
-    """Refuse bodies of more than `MAX_BODY_BYTES`, whatever their Content-Length says."""
+class HeaderLimit:
+    """Refuse requests with more than `MAX_HEADERS`, or `MAX_HEADER_BYTES` of them."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        is_too_much = scope["type"] == "http" and _is_too_much(scope)
+        refusal = PlainTextResponse("There are too many headers, or too long ones.\n", 431)
+        await (refusal if is_too_much else self._app)(scope, receive, send)
+
+
+def _is_too_much(scope: Scope) -> bool:
+    headers = scope["headers"]
+    size = len(scope["path"]) + len(scope["query_string"])
+    size += sum(len(name) + len(value) for name, value in headers)
+    return len(headers) > MAX_HEADERS or size > MAX_HEADER_BYTES
+
+
+class BodyLimit:
+    """Refuse bodies of more than `MAX_BODY_BYTES`, whatever they announce, and those that drip in.
+
+    Parameters
+    ----------
+    app
+        What answers.
+    within_s
+        How long a whole body may take.
+    """
+
+    def __init__(self, app: ASGIApp, within_s: float = MAX_BODY_S) -> None:
+        self._app = app
+        self._within_s = within_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -66,13 +106,22 @@ class BodyLimit:
             return
         announced = Headers(scope=scope).get("content-length", "0")
         received = 0
+        deadline = asyncio.get_running_loop().time() + self._within_s
+        is_whole = False
 
         async def receive_bounded() -> Message:
-            nonlocal received
+            nonlocal received, is_whole
+            if is_whole:
+                return await receive()  # who waits for the caller's going may wait for long
             # Both are raised where a route reads the body, so that they become problems like any other.
             if not announced.isdecimal() or int(announced[:12]) > MAX_BODY_BYTES:
                 raise HTTPException(413)
-            message = await receive()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError as error:
+                raise HTTPException(408, "The body of the request took too long to arrive.") from error
+            is_whole = not message.get("more_body", False)
             received += len(message.get("body", b""))
             if received > MAX_BODY_BYTES:
                 raise HTTPException(413)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 
 import uvicorn
 from fastapi import FastAPI
@@ -14,8 +15,11 @@ from skyrelay.service import stop_on_signals
 from skyrelay.settings import Settings
 from skyrelay.store.engine import Store
 from skyrelay_gateway.app import create_app
+from skyrelay_gateway.bounded_protocol import Limits, bounded_protocol
+from skyrelay_gateway.opening import open_when_ready
 
 _LONGEST_GOODBYE_S = 2  # for answers under way when told to stop; the whole stop takes less than 3 s
+_MOST_CONNECTIONS = 512  # of all addresses; a home has a few dozen, a process about a thousand file handles
 _LONGEST_REDIS_ANSWER_S = 2.0  # a page that waits for longer looks broken; "no answer" is an answer
 
 
@@ -25,11 +29,18 @@ def main(settings: Settings) -> int:
     store = Store(settings.database)
     with connect_redis(settings.redis, answer_within_s=_LONGEST_REDIS_ANSWER_S) as redis:
         app = create_app(settings, store, redis, build_celery(settings.redis))
-        server = GatewayServer(server_config(app, settings.gateway.host, settings.gateway.port))
+        limits = Limits(proxies=settings.gateway.trusted_proxies)
+        config = server_config(app, settings.gateway.host, settings.gateway.port, limits)
+        server = GatewayServer(config)
         get_logger(__name__).info(
             "the gateway listens", host=settings.gateway.host, port=settings.gateway.port
         )
+        closing = threading.Event()
+        opening = threading.Thread(target=open_when_ready, args=(app.state.gateway, closing), name="opening")
+        opening.start()
         server.run()
+        closing.set()
+        opening.join()
     store.close()
     return 0 if server.started or stop.is_set() else 1
 
@@ -39,19 +50,24 @@ class GatewayServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End the streams, then everything else."""
-        self.config.app.state.live_feed.close()  # type: ignore[union-attr] # `server_config` takes no other app
+        state = self.config.app.state  # type: ignore[union-attr] # `server_config` takes no other app
+        state.live_feed.close()
         await super().shutdown(sockets)
+        state.list_tags.close()
 
 
-def server_config(app: FastAPI, host: str, port: int) -> uvicorn.Config:
+def server_config(app: FastAPI, host: str, port: int, limits: Limits | None = None) -> uvicorn.Config:
     """Say how the application is served."""
     return uvicorn.Config(
         app,
         host=host,
         port=port,
+        http=bounded_protocol(limits or Limits()),
+        limit_concurrency=_MOST_CONNECTIONS,
         log_config=None,  # ours is set up already
         access_log=False,  # a page that refreshes itself would drown the rest; control calls are logged
         server_header=False,
+        proxy_headers=False,  # ours are believed of the configured proxies alone
         ws="none",
         lifespan="off",
         timeout_graceful_shutdown=_LONGEST_GOODBYE_S,

@@ -13,7 +13,9 @@ from starlette.responses import HTMLResponse
 
 from skyrelay.store.receipts import duration_text
 from skyrelay.version import __version__
+from skyrelay_gateway import forms
 from skyrelay_gateway.texts import text
+from skyrelay_gateway.visits import current_visit
 from skyrelay_gateway.words import ago
 
 _CODE = re.compile(r"(`+)([^`]+)\1")
@@ -41,6 +43,16 @@ def _utc(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
+def _url(path: str) -> str:
+    """Give the address of one of our own paths, below what a reverse proxy puts before it."""
+    return current_visit().root_path + path
+
+
+def _csrf_field() -> Markup:
+    """Give the hidden field that every form carries (see `skyrelay_gateway.forms`)."""
+    return forms.csrf_field(current_visit())
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -51,7 +63,9 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(version=__version__, t=text)
+    environment.globals.update(
+        version=__version__, t=text, url=_url, csrf_field=_csrf_field, visit=current_visit
+    )
     environment.filters.update(ago=ago, breakable=_breakable, code=_code, duration=duration_text)
     environment.filters.update(size=_size, utc=_utc)
     return environment
@@ -59,6 +73,9 @@ def _environment() -> Environment:
 
 def render(template: str, status_code: int = 200, **values: Any) -> HTMLResponse:
     """Answer with a template of this package.
+
+    Beside ``values`` each template has ``url('/path')`` for links that are right below a sub-path too,
+    ``csrf_field()`` for its forms, and ``visit()``: who looks (`skyrelay_gateway.visits.Visit`).
 
     One that extends ``base.html`` gets ``root`` (what leads from its address to the gateway's root),
     ``here`` (its place in the menu) and ``theme`` from `skyrelay_gateway.page_frame.render_page`.

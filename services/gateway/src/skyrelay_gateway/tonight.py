@@ -105,7 +105,7 @@ def telescopes_now(session: Session) -> tuple[TelescopeNow, ...]:
     """Say of each telescope what it is doing."""
     stacking, collecting = _stacking(session), _collecting(session)
     waiting, paused = _waiting(session), _paused(session)
-    rows = session.scalars(select(Telescope).order_by(Telescope.name))
+    rows = session.scalars(select(Telescope).where(Telescope.forgotten_at.is_(None)).order_by(Telescope.name))
     return tuple(
         _telescope_now(
             row, stacking.get(row.id), collecting.get(row.id), waiting.get(row.id, 0), _is_held(row, paused)

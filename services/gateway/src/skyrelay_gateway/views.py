@@ -34,8 +34,12 @@ def telescope_view(row: Telescope) -> TelescopeView:
         battery_percent=row.battery_percent,
         free_mb=row.free_mb,
         temperature_c=row.temperature_c,
+        looked_at=row.looked_at,
         inventory_finished_at=row.inventory_finished_at,
+        inventory_asked_at=row.inventory_asked_at,
         inventory_error=row.inventory_error,
+        added_at=row.added_at,
+        forgotten_at=row.forgotten_at,
     )
 
 
@@ -130,5 +134,6 @@ def delivery_view(
         server_chunk_key=delivery.server_chunk_key,
         server_job=delivery.server_job,
         server_id=delivery.server_id,
+        given_up_at=delivery.given_up_at,
         updated_at=delivery.updated_at,
     )

@@ -17,7 +17,7 @@ def main(settings: Settings) -> int:
             "flower",
             f"--address={settings.flower.host}",
             f"--port={settings.flower.port}",
-            "--url-prefix=flower",
+            f"--url-prefix={settings.flower_path.strip('/')}",
             f"--max-tasks={_KEPT_TASKS}",
         ]
     )

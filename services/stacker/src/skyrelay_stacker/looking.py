@@ -156,6 +156,7 @@ def _look(workshop: Workshop, row: Telescope, lease: HeldLease) -> int:
             failed = session.get_one(Telescope, row.id)
             if not record_failure(failed, error, utc_now()):
                 failed.inventory_error = str(error)
+            failed.looked_at = utc_now()
             failed.next_look_at = utc_now() + _between_looks(workshop)
     return row.id
 
@@ -226,6 +227,7 @@ def _greet(
         record_place(found, device)
         status = with_clock(with_owner(session, found, status, setting), device, now)
         record_status(found, status, now)
+        found.looked_at = now
         # Under a lease on another row than the telescope's own nothing more is done: its own look comes next.
         found.next_look_at = now + _between_looks(workshop) if found.id == telescope_id else now
         return found.id, _wants_inventory(session, found, workshop, now)
@@ -272,6 +274,8 @@ def _wants_inventory(session: Session, row: Telescope, workshop: Workshop, now: 
         return False
     every = timedelta(seconds=workshop.settings.scheduler.inventory_s)
     if row.inventory_started_at is None or now - row.inventory_started_at >= every:
+        return True
+    if row.inventory_asked_at is not None and row.inventory_asked_at > row.inventory_started_at:
         return True
     collecting = exists().where(Block.telescope_id == row.id, Block.state == BlockState.COLLECTING)
     return bool(session.scalar(select(collecting)))

@@ -17,6 +17,7 @@ from skyrelay.store.pauses import pause_of, pause_words, pauses_on
 from skyrelay.store.runs import end_run
 from skyrelay.store.tables import Block, Run, Telescope
 from skyrelay_stacker.planning import retry_failed
+from skyrelay_stacker.releasing import settle_released
 from skyrelay_stacker.turns import next_block_of, next_blocks
 from skyrelay_stacker.workshop import Workshop
 
@@ -30,6 +31,7 @@ def reconcile(workshop: Workshop) -> None:
     if workshop.settings.setup != "done":
         return
     with workshop.store.write() as session:
+        settle_released(session, workshop.settings, utc_now())
         due = due_everywhere(session, workshop.settings, utc_now())
     for nudge in due:
         if not workshop.nudge(*nudge):
@@ -52,6 +54,8 @@ def due_everywhere(session: Session, settings: Settings, now: datetime) -> list[
 
 def reconcile_telescope(workshop: Workshop, telescope_id: int) -> None:
     """Nudge what is next on one telescope, so that a night's blocks follow each other at once."""
+    if workshop.settings.setup != "done":  # a person may have a telescope looked at before
+        return
     with workshop.store.read() as session:
         telescope = session.get(Telescope, telescope_id)
         due = due_work(session, telescope, workshop.settings, utc_now()) if telescope else None

@@ -152,8 +152,13 @@ def _portions(names: Sequence[str]) -> Iterable[Sequence[str]]:
 
 
 def _is_better(fact: FrameFacts, frame: Frame) -> bool:
-    """Tell whether a fact says more of a frame than is known; what a stack was made of is settled."""
+    """Tell whether a fact says more of a frame than is known; what a stack was made of is settled.
+
+    That its clock cannot be trusted is no news of a frame that a person has released.
+    """
     if frame.stack_id is not None:
+        return False
+    if frame.released_at is not None and fact.state is FrameState.CLOCK_WRONG:
         return False
     is_known = FrameState.OK if _is_held(frame) else frame.state
     new, known = _worth(fact.state, fact.start_source), _worth(is_known, frame.start_source)
@@ -205,7 +210,6 @@ def _learn(
     now: datetime,
 ) -> set[int]:
     """Write the facts into the row; give the ids of the blocks whose frames changed."""
-    before = frame.block_id
     if frame.needs_release and fact.state is not FrameState.UNREADABLE:
         fact = replace(fact, state=FrameState.CLOCK_WRONG, reason=_HELD)
     frame.size_bytes, frame.state, frame.state_reason = fact.size_bytes, fact.state, fact.reason
@@ -213,6 +217,22 @@ def _learn(
     frame.utc_offset_min = None if fact.offset is None else int(fact.offset / timedelta(minutes=1))
     frame.offset_source = fact.offset_source
     frame.ra_deg, frame.dec_deg, frame.is_no_fits = fact.ra_deg, fact.dec_deg, fact.is_no_fits
+    return _place(session, frame, stacking, blocks, now)
+
+
+def put_into_block(session: Session, frame: Frame, stacking: StackingSettings, now: datetime) -> set[int]:
+    """Put a frame into the block that its time names; give the ids of the blocks whose frames changed."""
+    return _place(session, frame, stacking, {}, now)
+
+
+def _place(
+    session: Session,
+    frame: Frame,
+    stacking: StackingSettings,
+    blocks: dict[BlockKey, int],
+    now: datetime,
+) -> set[int]:
+    before = frame.block_id
     key = _key_of(frame, stacking)
     if key is not None and key not in blocks:
         blocks[key] = _find_block(session, frame.telescope_id, key) or _new_block(session, frame, key, now)
@@ -327,7 +347,10 @@ def hold_frames(
         Aware start from which on an exposure counts as taken since then; `None`: whenever.
     """
     doubtful = select(Frame).where(
-        Frame.telescope_id == telescope_id, Frame.stack_id.is_(None), Frame.needs_release.is_(False)
+        Frame.telescope_id == telescope_id,
+        Frame.stack_id.is_(None),
+        Frame.needs_release.is_(False),
+        Frame.released_at.is_(None),
     )
     if since is not None:
         doubtful = doubtful.where(Frame.seen_at >= since)

@@ -20,6 +20,7 @@ from skyrelay.settings import Settings
 
 _log = structlog.stdlib.get_logger(__name__)
 _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+_TIDY_EVERY = timedelta(hours=1)
 _MAX_SLEEP_S = 1.0  # so that a signal is noticed within a second
 
 
@@ -47,6 +48,8 @@ def schedule(settings: Settings) -> dict[str, dict[str, object]]:
         TaskName.RECONCILE_STACKING: timedelta(seconds=settings.scheduler.reconcile_s),
         TaskName.RECONCILE_DELIVERIES: timedelta(seconds=settings.scheduler.reconcile_s),
         TaskName.CONFIRM_DELIVERIES: timedelta(seconds=settings.crowdsky.confirm_s),
+        TaskName.DISCOVER_TELESCOPES: timedelta(seconds=settings.scheduler.reconcile_s),
+        TaskName.TIDY: _TIDY_EVERY,
         TaskName.STACKER_CANARY: CANARY_EVERY,
         TaskName.UPLOADER_CANARY: CANARY_EVERY,
     }

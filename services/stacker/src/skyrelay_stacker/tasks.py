@@ -8,6 +8,8 @@ from skyrelay.queue.beats import beat
 from skyrelay.queue.connection import connect_redis
 from skyrelay.queue.tasks import BlockMessage, Nothing, TaskName, TelescopeMessage
 from skyrelay.service import utc_now
+from skyrelay.store.idempotency import forget_old_keys
+from skyrelay_stacker.discovering import discover_telescopes
 from skyrelay_stacker.driving import stack_block
 from skyrelay_stacker.looking import look_at_telescope
 from skyrelay_stacker.reconciling import reconcile
@@ -29,6 +31,17 @@ def register_tasks(app: Celery, workshop: Workshop) -> None:
     @app.task(name=TaskName.STACK_BLOCK.value)  # type: ignore[untyped-decorator] # Celery ships no types
     def stack(payload: object) -> None:
         stack_block(workshop, BlockMessage.read(payload).block_id)
+
+    @app.task(name=TaskName.DISCOVER_TELESCOPES.value)  # type: ignore[untyped-decorator] # Celery ships no types
+    def find_telescopes(payload: object) -> None:
+        Nothing.read(payload)
+        discover_telescopes(workshop)
+
+    @app.task(name=TaskName.TIDY.value)  # type: ignore[untyped-decorator] # Celery ships no types
+    def tidy_up(payload: object) -> None:
+        Nothing.read(payload)
+        with workshop.store.write() as session:
+            forget_old_keys(session, utc_now())
 
     @app.task(name=TaskName.STACKER_CANARY.value)  # type: ignore[untyped-decorator] # Celery ships no types
     def canary(payload: object) -> None:

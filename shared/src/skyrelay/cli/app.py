@@ -55,12 +55,16 @@ def up(config: ConfigOption = None) -> None:
 @app.command(name="migrate")
 def migrate_database(config: ConfigOption = None) -> None:
     """Bring the database's schema to this release."""
+    from skyrelay.backup import upgrade
+    from skyrelay.service import utc_now
     from skyrelay.store.engine import Store
-    from skyrelay.store.migrate import migrate
 
-    store = Store(load_settings(config).database)
-    migrate(store)
+    settings = load_settings(config)
+    store = Store(settings.database)
+    copy = upgrade(settings, store, now=utc_now())
     store.close()
+    if copy is not None:
+        typer.echo(f"A copy of what was there is in {copy}.")
 
 
 @config_app.command()
@@ -74,7 +78,7 @@ def check(config: ConfigOption = None) -> None:
 def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Say what each telescope is doing and what waits for what."""
     settings = load_settings(config)
-    answer = ask_gateway(settings.gateway, "/api/v1/status")
+    answer = ask_gateway(settings, "/api/v1/status")
     if as_json:
         typer.echo(json.dumps(answer, indent=2))
         return
@@ -95,9 +99,9 @@ def receipt(
     from skyrelay.receipt_text import render_receipt
     from skyrelay.store.receipts import Receipt
 
-    gateway = load_settings(config).gateway
-    night = night or newest_night(gateway)
-    answer = ask_gateway(gateway, f"/api/v1/nights/{quote(night, safe='')}/receipt")
+    settings = load_settings(config)
+    night = night or newest_night(settings)
+    answer = ask_gateway(settings, f"/api/v1/nights/{quote(night, safe='')}/receipt")
     if as_json:
         typer.echo(json.dumps(answer, indent=2))
     else:

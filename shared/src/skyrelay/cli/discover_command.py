@@ -126,7 +126,7 @@ def _ask(address: TelescopeAddress) -> Answer:
 
 def _recorded_serials(settings: Settings) -> dict[str, str]:
     """Ask the services who the configured telescopes turned out to be; raises when they do not run."""
-    telescopes = ask_gateway(settings.gateway, "/api/v1/status")["telescopes"]
+    telescopes = ask_gateway(settings, "/api/v1/status")["telescopes"]
     return {each["name"]: each["serial"] for each in telescopes if each["serial"]}
 
 

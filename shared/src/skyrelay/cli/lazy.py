@@ -31,6 +31,10 @@ class LazyGroup(TyperGroup):
         "raw-upload": "skyrelay.cli.crowdsky_commands",
         "verify": "skyrelay.cli.verify",
         "secrets": "skyrelay.cli.secrets",
+        "backup": "skyrelay.cli.backups",
+        "restore": "skyrelay.cli.backups",
+        "password": "skyrelay.cli.access_commands",
+        "token": "skyrelay.cli.access_commands",
     }
 
     def list_commands(self, ctx: Any) -> list[str]:  # Any: Typer's own copy of Click is private

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 
-def status_tables(status: dict[str, Any]) -> Iterator[Table]:
+def status_tables(status: dict[str, Any]) -> Iterator[RenderableType]:
     """Draw the telescopes, what waits for what, and what needs a person."""
     telescopes = Table(title=f"Skyrelay {status['version']}", title_justify="left")
     for heading in ("Telescope", "State", "In words", "Since", "Why"):
@@ -20,6 +22,8 @@ def status_tables(status: dict[str, Any]) -> Iterator[Table]:
         cells = (telescope["name"], telescope["state"], telescope["words"], since, telescope["reason"])
         telescopes.add_row(*map(escape, cells))
     yield telescopes
+    if status["auth"] == "none":
+        yield Text("There is no login: whoever reaches the page may do everything.", style="bold red")
     counts = Table.grid(padding=(0, 2))
     for what in ("frames", "blocks", "deliveries"):
         counts.add_row(what, ", ".join(f"{count} {state}" for state, count in status[what].items()) or "none")

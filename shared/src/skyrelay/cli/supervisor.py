@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import os
 import signal
 import subprocess
@@ -13,19 +12,19 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
 
 import structlog
 from redis.exceptions import RedisError
 
+from skyrelay.backup import upgrade
+from skyrelay.cli.data_dir import claim_data_dir
 from skyrelay.cli.embedded_redis import redis_arguments
-from skyrelay.errors import ConfigurationError, TransientError
+from skyrelay.errors import TransientError
 from skyrelay.logs import configure_logs
 from skyrelay.queue.connection import connect_redis
-from skyrelay.service import EXIT_CONFIGURATION, installed_services, stop_on_signals
+from skyrelay.service import EXIT_CONFIGURATION, installed_services, stop_on_signals, utc_now
 from skyrelay.settings import PREFIX, Settings
 from skyrelay.store.engine import Store
-from skyrelay.store.migrate import migrate
 
 _log = structlog.stdlib.get_logger(__name__)
 _STOP_WITHIN_S = 11.0  # Ctrl-C is promised to take 15 s at the most
@@ -84,40 +83,30 @@ class Supervisor:
         self._config = config
         self._environment = dict(os.environ)
         self._children: list[_Child] = []
-        self._claim: TextIO | None = None  # held until the process ends, whatever ends it
 
     def run(self) -> int:
         """Run until SIGINT or SIGTERM; give the exit code."""
         configure_logs("up")
         stop = stop_on_signals()
-        try:
-            self._prepare(stop)
-            for name in sorted(installed_services()):
-                self._add(name, self._service_arguments(name))
-            _log.info("running", services=[child.name for child in self._children], dashboard=self._address())
-            return self._watch(stop)
-        finally:
-            self._stop_all()
+        with claim_data_dir(self._settings.data_dir):
+            try:
+                return self._run(stop)
+            finally:
+                self._stop_all()
+
+    def _run(self, stop: threading.Event) -> int:
+        self._prepare(stop)
+        for name in sorted(installed_services()):
+            self._add(name, self._service_arguments(name))
+        _log.info("running", services=[child.name for child in self._children], dashboard=self._address())
+        return self._watch(stop)
 
     def _prepare(self, stop: threading.Event) -> None:
-        self._claim_data_dir()
         store = Store(self._settings.database)
-        migrate(store)
+        upgrade(self._settings, store, now=utc_now())
         store.close()
         if not self._settings.redis_url.get_secret_value():
             self._start_redis(stop)
-
-    def _claim_data_dir(self) -> None:
-        """Be the only one here: two would fight over the socket, and each do the other's work again."""
-        data_dir = self._settings.data_dir
-        try:
-            data_dir.mkdir(parents=True, exist_ok=True)
-            self._claim = (data_dir / "up.lock").open("w")
-            fcntl.flock(self._claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ConfigurationError(f"`skyrelay up` runs in {data_dir} already: stop that first") from error
-        except OSError as error:
-            raise ConfigurationError(f"data_dir: {data_dir} cannot be used ({error.strerror})") from error
 
     def _start_redis(self, stop: threading.Event) -> None:
         socket = self._settings.data_dir.resolve() / "redis.sock"

@@ -25,6 +25,8 @@ class TaskName(StrEnum):
     RECONCILE_STACKING = "stacker.reconcile"
     LOOK_AT_TELESCOPE = "stacker.look_at_telescope"
     STACK_BLOCK = "stacker.stack_block"
+    DISCOVER_TELESCOPES = "stacker.discover_telescopes"
+    TIDY = "stacker.tidy"
     STACKER_CANARY = "stacker.canary"
     RECONCILE_DELIVERIES = "uploader.reconcile"
     FETCH_STACK = "uploader.fetch_stack"

@@ -73,13 +73,29 @@ def _check_references(connection: Connection) -> None:
 
 def check_migrated(store: Store) -> None:
     """Raise `TransientError` unless the schema is this release's."""
-    wanted = ScriptDirectory.from_config(_config()).get_current_head()
-    with store.engine.connect() as connection:
-        found = MigrationContext.configure(connection).get_current_revision()
+    wanted = current_head()
+    found = found_schema(store)
     if found != wanted:
         raise TransientError(
             f"the database has schema {found or 'none'}, this release needs {wanted}: run `skyrelay migrate`"
         )
+
+
+def found_schema(store: Store) -> str | None:
+    """Name the schema that the database has; `None` for an empty one, `TransientError` for none at all."""
+    try:
+        with store.engine.connect() as connection:
+            return MigrationContext.configure(connection).get_current_revision()
+    except OperationalError as error:
+        raise TransientError(f"the database does not answer: {error.orig}") from error
+
+
+def current_head() -> str:
+    """Name this release's schema."""
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    if head is None:
+        raise PermanentError("this release has no schema: it is not whole")
+    return head
 
 
 def _config() -> Config:

@@ -19,7 +19,8 @@ from skyrelay.store.transitions import audit, move_block
 def lay_down_configured(session: Session, configured: Iterable[TelescopeSettings], now: datetime) -> None:
     """Make the rows of the configured telescopes say what the configuration says.
 
-    One that is no longer configured keeps its frames and loses its address, so that it is left alone.
+    One that is no longer configured keeps its frames and loses its address, so that it is left alone; not
+    so one that a person added through the gateway, which no file speaks of.
     """
     configured = tuple(configured)
     for settings in configured:
@@ -30,12 +31,23 @@ def lay_down_configured(session: Session, configured: Iterable[TelescopeSettings
         _copy_address(settings, row)
         session.flush()
     names = [settings.name for settings in configured]
-    left = select(Telescope).where(Telescope.host.is_not(None), Telescope.name.not_in(names))
+    left = select(Telescope).where(
+        Telescope.host.is_not(None), Telescope.name.not_in(names), Telescope.added_at.is_(None)
+    )
     for row in session.scalars(left):
-        row.host, row.found_host, row.reach = None, None, None
-        row.state, row.state_since = TelescopeState.UNKNOWN, now
-        row.state_reason = "it is no longer in the configuration"
-        _give_up_stacking(session, row, f"{row.name} is no longer in the configuration", now, "configuration")
+        take_address(session, row, "is no longer in the configuration", now, "configuration")
+
+
+def take_address(session: Session, row: Telescope, why: str, now: datetime, actor: str) -> None:
+    """Leave a telescope alone from now on: nobody speaks to it without an address.
+
+    Its frames, blocks, stacks and deliveries stay; a stack that is under way is left to a person.
+    ``why`` goes on from the telescope's name.
+    """
+    row.host, row.found_host, row.reach = None, None, None
+    row.state, row.state_since = TelescopeState.UNKNOWN, now
+    row.state_reason = f"it {why}"
+    _give_up_stacking(session, row, f"{row.name} {why}", now, actor)
 
 
 def telescope_of_serial(session: Session, serial: str, now: datetime) -> Telescope:
@@ -105,6 +117,7 @@ def adopt_serial(
         "smb_share",
         "key_path",
         "timezone",
+        "added_at",
     ):
         setattr(known, column, getattr(row, column))
     if row.serial is None:
@@ -164,6 +177,7 @@ def _copy_address(settings: TelescopeSettings, row: Telescope) -> None:
     if row.host != settings.host:  # a person has said anew where it is: that counts for more than a find
         row.found_host = None
     row.name, row.host = settings.name, settings.host
+    row.added_at, row.forgotten_at = None, None  # the file speaks of it now
     row.rpc_port, row.http_port, row.smb_port = settings.rpc_port, settings.http_port, settings.smb_port
     row.smb_share, row.timezone = settings.smb_share, settings.timezone
     row.key_path = str(settings.key_path) if settings.key_path else None

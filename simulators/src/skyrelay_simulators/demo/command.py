@@ -43,6 +43,9 @@ def beside(
     folder: Annotated[Path, typer.Option(help="What the telescopes and the watcher share.")] = Path(
         "/frames"
     ),
+    data_dir: Annotated[
+        Path, typer.Option(help="Folder of the services, with their token for programs beside them.")
+    ] = Path("/data"),
     project: Annotated[str, typer.Option(help="The compose project that this runs in.")] = "skyrelay-demo",
 ) -> None:
     """Run the simulators beside services that run elsewhere, and play the night once they are ready.
@@ -51,4 +54,4 @@ def beside(
     """
     from skyrelay_simulators.demo.night import play_beside
 
-    raise typer.Exit(play_beside(folder, gateway, project))
+    raise typer.Exit(play_beside(folder, gateway, project, data_dir))

@@ -68,10 +68,11 @@ def play_demo(wishes: Wishes) -> int:
     return 0
 
 
-def play_beside(folder: Path, gateway_address: str, project: str) -> int:
+def play_beside(folder: Path, gateway_address: str, project: str, data_dir: Path) -> int:
     """Run the simulators for services that are configured for them, play the night, and stay.
 
-    Give the exit code; 2 when it was started in a project that may be somebody's home.
+    ``data_dir`` is the services' folder. Give the exit code; 2 when it was started in a project that may be
+    somebody's home.
     """
     console = _console()
     if project != DEMO_PROJECT:
@@ -86,7 +87,7 @@ def play_beside(folder: Path, gateway_address: str, project: str) -> int:
         with _ended_by_signal(), Processes(folder / "logs") as processes:
             write_site(places, None, fixed_ports=True)
             simulators = _start_simulators(processes, places, ANY_HOST, (CROWDSKY_PORT, CLOUD_PORT))
-            gateway = Gateway(gateway_address)
+            gateway = Gateway(gateway_address, data_dir)
             processes.wait_for("all services work", gateway.is_ready, _START_WITHIN_S)
             night = _Night(processes, gateway, simulators, console, Wishes(keep=True))
             night.report(night.play())
@@ -102,7 +103,7 @@ def _prepare(processes: Processes, places: Places, wishes: Wishes, console: Cons
     console.print("Starting the simulators and the services …")
     write_site(places, wishes.frames)
     simulators = _start_simulators(processes, places, HOST, (0, 0))
-    gateway = Gateway(write_config(places, wishes.port))
+    gateway = Gateway(write_config(places, wishes.port), places.data_dir)
     processes.start("services", "up", "--config", str(places.config))
     processes.wait_for("all services work", gateway.is_ready, _START_WITHIN_S)
     return _Night(processes, gateway, simulators, console, wishes)

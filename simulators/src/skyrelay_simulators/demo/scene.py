@@ -76,6 +76,11 @@ class Places:
         return self.folder / "config.yaml"
 
     @property
+    def data_dir(self) -> Path:
+        """The folder of the services."""
+        return self.folder / "data"
+
+    @property
     def key(self) -> Path:
         """The private key that one of the telescopes wants."""
         return self.folder / "seestar.pem"
@@ -108,7 +113,7 @@ def write_config(places: Places, port: int) -> str:
     flower_port = free_port()
     config = {
         "setup": "done",
-        "data_dir": str(places.folder / "data"),
+        "data_dir": str(places.data_dir),
         "telescopes": [_telescope(places, index, each) for index, each in enumerate(telescopes)],
         "image_watcher": {
             "enabled": True,
@@ -121,7 +126,8 @@ def write_config(places: Places, port: int) -> str:
         "observatory": {"observer": "Demo", "latitude": 48.2, "longitude": 16.4, "timezone": _ZONE},
         "cloud": {"enabled": True, "url": cloud_url, "heartbeat_interval": 5},
         "crowdsky": {"base_url": crowdsky_url, "username": ACCOUNT, "password": PASSWORD, "confirm_s": 1},
-        "gateway": {"host": HOST, "port": port},
+        # One command and one look: it listens on this machine alone, and all behind it is simulated.
+        "gateway": {"host": HOST, "port": port, "auth": "none"},
         "flower": {"port": flower_port, "url": f"http://{HOST}:{flower_port}"},
     }
     places.config.touch(mode=0o600)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import requests
@@ -9,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
+from skyrelay.access.local_token import read_local_token
 from skyrelay.store.receipts import Receipt
 
 _TIMEOUT_S = 10.0
@@ -19,8 +21,11 @@ class _Peer:
         self._session = requests.Session()
         self._session.trust_env = False  # no proxy of the environment stands between us and ourselves
 
+    def _credentials(self) -> dict[str, str]:
+        return {}
+
     def _get(self, url: str) -> Any:
-        response = self._session.get(url, timeout=_TIMEOUT_S)
+        response = self._session.get(url, headers=self._credentials(), timeout=_TIMEOUT_S)
         response.raise_for_status()
         return response.json()
 
@@ -32,11 +37,18 @@ class Gateway(_Peer):
     ----------
     address
         Base URL.
+    data_dir
+        The services' folder, in which the gateway lays a token for programs of its machine.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, data_dir: Path) -> None:
         super().__init__()
         self.address = address
+        self._data_dir = data_dir
+
+    def _credentials(self) -> dict[str, str]:
+        token = read_local_token(self._data_dir)
+        return {"Authorization": f"Bearer {token}"} if token else {}
 
     def is_ready(self) -> bool:
         """Tell whether all services work."""

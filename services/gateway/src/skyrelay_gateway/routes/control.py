@@ -6,11 +6,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Response
 
+from skyrelay.access.tokens import Scope
 from skyrelay.logs import get_logger
 from skyrelay.queue.tasks import TaskName
 from skyrelay_gateway import offers, pauses, stack_requests
 from skyrelay_gateway.context import Gateway, GatewayDep
 from skyrelay_gateway.delivery_retries import retry
+from skyrelay_gateway.idempotency import IDEMPOTENT, IdempotentRoute
 from skyrelay_gateway.listings import find_delivery
 from skyrelay_gateway.models import (
     OfferAnswer,
@@ -25,12 +27,14 @@ from skyrelay_gateway.models import (
 from skyrelay_gateway.nudges import try_to_nudge
 from skyrelay_gateway.problems import Problem, problem_responses
 from skyrelay_gateway.security import require_json
+from skyrelay_gateway.visits import requires
 
 router = APIRouter(
     prefix="/api/v1",
     tags=["control"],
-    dependencies=[Depends(require_json)],
-    responses=problem_responses(404, 413, 415),
+    dependencies=[requires(Scope.CONTROL), Depends(require_json), IDEMPOTENT],
+    route_class=IdempotentRoute,
+    responses=problem_responses(404, 409, 413, 415),
 )
 
 
@@ -49,7 +53,7 @@ def stack(gateway: GatewayDep, request: StackRequest, response: Response) -> Sta
     return stack_requests.answer(decisions, dry_run=False, asked_for=asked_for, note=note)
 
 
-@router.post("/offers", responses=problem_responses(409))
+@router.post("/offers")
 def take_up_offers(gateway: GatewayDep, request: OfferRequest) -> OfferAnswer:
     """Have stacks sent that another tool made, or (``dry_run``) hear which those would be."""
     with gateway.store.write() as session:
@@ -79,7 +83,7 @@ def resume(gateway: GatewayDep, request: ResumeRequest) -> PauseAnswer:
     return answer
 
 
-@router.post("/deliveries/{delivery_id}/retry", status_code=202, responses=problem_responses(409))
+@router.post("/deliveries/{delivery_id}/retry", status_code=202)
 def retry_delivery(gateway: GatewayDep, delivery_id: Annotated[int, Path(ge=1, le=2**53)]) -> RetryAnswer:
     """Have a delivery tried again now: one that was given up, that waits, or that was never listed."""
     with gateway.store.write() as session:

@@ -11,9 +11,11 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from starlette.exceptions import HTTPException
 
+from skyrelay.access.tokens import Scope
 from skyrelay_gateway.context import GatewayDep
+from skyrelay_gateway.visits import requires
 
-router = APIRouter(prefix="/flower", include_in_schema=False)
+router = APIRouter(prefix="/flower", include_in_schema=False, dependencies=[requires(Scope.READ)])
 
 _LOOKS_THINGS_UP = frozenset({"tasks/datatable"})  # Flower asks for its table of tasks by POST
 _TIMEOUT_S = (2.0, 15.0)
@@ -45,7 +47,7 @@ def _pass_on(
     """Ask the configured Flower, and nobody else, and hand its answer on."""
     if {".", ".."} & set(path.split("/")):
         raise HTTPException(404)
-    url = f"{gateway.settings.flower.url}/flower/{quote(path)}"
+    url = f"{gateway.settings.flower.url}{gateway.settings.flower_path}/{quote(path)}"
     headers = (
         {"Content-Type": request.headers["content-type"]}
         if body and "content-type" in request.headers

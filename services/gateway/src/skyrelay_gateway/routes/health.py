@@ -8,8 +8,9 @@ from skyrelay.version import __version__
 from skyrelay_gateway.context import GatewayDep
 from skyrelay_gateway.models import HealthView, ReadyView
 from skyrelay_gateway.readiness import check_readiness
+from skyrelay_gateway.visits import PUBLIC
 
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"], dependencies=[PUBLIC])
 
 
 @router.get("/healthz")

@@ -7,10 +7,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query
 
+from skyrelay.access.tokens import Scope
 from skyrelay.domain.states import BlockState, DeliveryState
 from skyrelay.store.receipts import Receipt, build_receipt
 from skyrelay_gateway import listings
 from skyrelay_gateway.context import GatewayDep
+from skyrelay_gateway.list_tags import FROM_DATABASE, NOT_MODIFIED, TaggedRoute
 from skyrelay_gateway.listings import Filters
 from skyrelay_gateway.models import (
     BlockView,
@@ -27,8 +29,15 @@ from skyrelay_gateway.nights import list_nights
 from skyrelay_gateway.paging import MOST, PageDep
 from skyrelay_gateway.problems import problem_responses
 from skyrelay_gateway.status import build_status
+from skyrelay_gateway.visits import requires
 
-router = APIRouter(prefix="/api/v1", tags=["read"], responses=problem_responses())
+router = APIRouter(
+    prefix="/api/v1",
+    tags=["read"],
+    dependencies=[requires(Scope.READ)],
+    responses=problem_responses(),
+    route_class=TaggedRoute,
+)
 
 # Calendars end, and the arithmetic of dates with them.
 _FIRST_NIGHT, _LAST_NIGHT = date(2000, 1, 1), date(2999, 12, 31)
@@ -55,14 +64,18 @@ def status(gateway: GatewayDep) -> StatusView:
     return build_status(gateway)
 
 
-@router.get("/telescopes")
-def telescopes(gateway: GatewayDep, page: PageDep) -> Page[TelescopeView]:
+@router.get("/telescopes", dependencies=[FROM_DATABASE], responses=NOT_MODIFIED)
+def telescopes(
+    gateway: GatewayDep,
+    page: PageDep,
+    forgotten: Annotated[bool, Query(description="list those too that a person has forgotten")] = False,
+) -> Page[TelescopeView]:
     """List the telescopes, with what each is doing."""
     with gateway.store.read() as session:
-        return listings.list_telescopes(session, page)
+        return listings.list_telescopes(session, page, forgotten=forgotten)
 
 
-@router.get("/targets", responses=problem_responses(404))
+@router.get("/targets", dependencies=[FROM_DATABASE], responses={**problem_responses(404), **NOT_MODIFIED})
 def targets(
     gateway: GatewayDep,
     limit: _Limit = 50,
@@ -74,7 +87,7 @@ def targets(
         return listings.list_targets(session, limit, cursor, telescope)
 
 
-@router.get("/blocks", responses=problem_responses(404))
+@router.get("/blocks", dependencies=[FROM_DATABASE], responses={**problem_responses(404), **NOT_MODIFIED})
 def blocks(
     gateway: GatewayDep, page: PageDep, filters: _FiltersDep, state: BlockState | None = None
 ) -> Page[BlockView]:
@@ -83,7 +96,7 @@ def blocks(
         return listings.list_blocks(session, page, filters, state)
 
 
-@router.get("/runs", responses=problem_responses(404))
+@router.get("/runs", dependencies=[FROM_DATABASE], responses={**problem_responses(404), **NOT_MODIFIED})
 def runs(
     gateway: GatewayDep, page: PageDep, telescope: _Telescope = None, night: _NightQuery = None
 ) -> Page[RunView]:
@@ -92,14 +105,14 @@ def runs(
         return listings.list_runs(session, page, Filters(telescope, night=night))
 
 
-@router.get("/stacks", responses=problem_responses(404))
+@router.get("/stacks", dependencies=[FROM_DATABASE], responses={**problem_responses(404), **NOT_MODIFIED})
 def stacks(gateway: GatewayDep, page: PageDep, filters: _FiltersDep) -> Page[StackView]:
     """List stacks, the latest first."""
     with gateway.store.read() as session:
         return listings.list_stacks(session, page, filters)
 
 
-@router.get("/deliveries", responses=problem_responses(404))
+@router.get("/deliveries", dependencies=[FROM_DATABASE], responses={**problem_responses(404), **NOT_MODIFIED})
 def deliveries(
     gateway: GatewayDep, page: PageDep, filters: _FiltersDep, state: DeliveryState | None = None
 ) -> Page[DeliveryView]:
@@ -108,7 +121,7 @@ def deliveries(
         return listings.list_deliveries(session, page, filters, state)
 
 
-@router.get("/nights")
+@router.get("/nights", dependencies=[FROM_DATABASE], responses=NOT_MODIFIED)
 def nights(
     gateway: GatewayDep,
     limit: _Limit = 30,

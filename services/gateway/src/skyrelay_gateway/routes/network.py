@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Depends, Response
 
+from skyrelay.access.tokens import Scope
 from skyrelay.domain.states import DeliveryState
 from skyrelay.logs import get_logger
 from skyrelay.queue.tasks import TaskName
 from skyrelay_gateway import network
 from skyrelay_gateway.context import GatewayDep
+from skyrelay_gateway.idempotency import IDEMPOTENT, IdempotentRoute
+from skyrelay_gateway.list_tags import FROM_DATABASE, NOT_MODIFIED, TAGGED, TaggedRoute
 from skyrelay_gateway.models import Page
 from skyrelay_gateway.network import (
     InterruptView,
@@ -23,8 +26,20 @@ from skyrelay_gateway.nudges import try_to_nudge
 from skyrelay_gateway.paging import PageDep
 from skyrelay_gateway.problems import Problem, problem_responses
 from skyrelay_gateway.security import require_json
+from skyrelay_gateway.visits import requires
 
-router = APIRouter(prefix="/api/v1", tags=["network"], responses=problem_responses())
+
+class _Route(TaggedRoute, IdempotentRoute):
+    """Reads and calls stand together here."""
+
+
+router = APIRouter(
+    prefix="/api/v1",
+    tags=["network"],
+    dependencies=[requires(Scope.READ)],
+    responses=problem_responses(),
+    route_class=_Route,
+)
 
 
 @router.get("/plan")
@@ -39,7 +54,7 @@ def plan(gateway: GatewayDep) -> PlanAnswer:
 @router.post(
     "/plan/run",
     status_code=202,
-    dependencies=[Depends(require_json)],
+    dependencies=[requires(Scope.CONTROL), Depends(require_json), IDEMPOTENT],
     responses=problem_responses(404, 409, 413, 415),
 )
 def run_plan(gateway: GatewayDep, request: PlanRunRequest) -> PlanView:
@@ -51,14 +66,14 @@ def run_plan(gateway: GatewayDep, request: PlanRunRequest) -> PlanView:
     return network.plan_view(row, gateway.settings, gateway.clock())
 
 
-@router.get("/interrupts")
+@router.get("/interrupts", dependencies=[TAGGED], responses=NOT_MODIFIED)
 def interrupts(gateway: GatewayDep, page: PageDep) -> Page[InterruptView]:
     """List the network's interrupts, the latest first."""
     with gateway.store.read() as session:
         return network.list_interrupts(session, page, gateway.clock())
 
 
-@router.get("/measurements")
+@router.get("/measurements", dependencies=[FROM_DATABASE], responses=NOT_MODIFIED)
 def measurements(
     gateway: GatewayDep, page: PageDep, state: DeliveryState | None = None
 ) -> Page[MeasurementView]:
@@ -70,7 +85,7 @@ def measurements(
 @router.post(
     "/measurements",
     status_code=202,
-    dependencies=[Depends(require_json)],
+    dependencies=[requires(Scope.CONTROL), Depends(require_json), IDEMPOTENT],
     responses={
         **problem_responses(409, 413, 415),
         200: {"model": MeasurementAnswer, "description": "It was submitted before"},

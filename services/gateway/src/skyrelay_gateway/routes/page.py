@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 from starlette.responses import HTMLResponse
 
+from skyrelay.access.tokens import Scope
 from skyrelay.domain.states import DeliveryState
 from skyrelay.fits_picture import NATURAL, Curve, Stretch
 from skyrelay.store.receipts import build_receipt
@@ -40,8 +41,9 @@ from skyrelay_gateway.tonight import (
     telescopes_now,
     unseen_telescopes,
 )
+from skyrelay_gateway.visits import requires
 
-router = APIRouter(include_in_schema=False, route_class=PageRoute)
+router = APIRouter(include_in_schema=False, route_class=PageRoute, dependencies=[requires(Scope.READ)])
 
 _Root = Annotated[str, Query(pattern=r"^(\.\./){0,5}$")]
 _Night = Annotated[date | None, Query(ge=FIRST_NIGHT, le=LAST_NIGHT)]

@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Path, Query
 from starlette.responses import Response
 
+from skyrelay.access.tokens import Scope
 from skyrelay.fits_picture import NATURAL, Curve, Stretch
 from skyrelay_gateway.context import GatewayDep
 from skyrelay_gateway.drawing import NoPicture, TooSlow, draw
@@ -16,8 +17,9 @@ from skyrelay_gateway.etags import is_known
 from skyrelay_gateway.gallery import file_of
 from skyrelay_gateway.problems import Problem
 from skyrelay_gateway.stack_files import open_fits
+from skyrelay_gateway.visits import requires
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, dependencies=[requires(Scope.READ)])
 
 LONGEST_SIDE = {"small": 480, "large": 1600}  # pixels
 _AT_ONCE = threading.BoundedSemaphore(2)  # each takes a core and some 150 MB while it draws

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, Request
-from starlette.responses import HTMLResponse, RedirectResponse
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse
 
+from skyrelay.access.tokens import Scope
 from skyrelay_gateway.page_frame import theme_of, way_to_root
 from skyrelay_gateway.templating import render
+from skyrelay_gateway.visits import requires
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, dependencies=[requires(Scope.READ)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,14 @@ async def reference(request: Request) -> HTMLResponse:
         calls=tuple(_calls(document)),
         models=tuple(_models(document)),
     )
+
+
+@router.get("/openapi.json")
+async def document(request: Request) -> JSONResponse:
+    """Give the OpenAPI document, for programs."""
+    root_path = request.scope.get("root_path", "")
+    servers = {"servers": [{"url": root_path}]} if root_path else {}
+    return JSONResponse({**request.app.openapi(), **servers})
 
 
 @router.get("/api/docs")

@@ -82,6 +82,11 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   if (!target || !target.matches("[data-live]")) {
     return;
   }
+  if (new URL(event.detail.xhr.responseURL).pathname.endsWith("/login")) {
+    location.reload(); // the login has ended
+    event.detail.shouldSwap = false;
+    return;
+  }
   const isRead = String(document.getSelection()) !== "" || target.querySelector("button:disabled, [aria-busy=true]");
   if (isRead) {
     event.detail.shouldSwap = false;

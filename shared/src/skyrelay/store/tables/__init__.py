@@ -1,5 +1,6 @@
 """The tables, one file each; each names the service that writes it."""
 
+from skyrelay.store.tables.access import ApiToken, LoginAttempts, LoginSession, Owner
 from skyrelay.store.tables.audit import AuditEntry
 from skyrelay.store.tables.base import Base
 from skyrelay.store.tables.blocks import Block
@@ -7,7 +8,9 @@ from skyrelay.store.tables.cloud_interrupts import CloudInterrupt
 from skyrelay.store.tables.cloud_plans import CloudPlanRow
 from skyrelay.store.tables.deliveries import Delivery
 from skyrelay.store.tables.destinations import Destination
+from skyrelay.store.tables.discoveries import Discovery
 from skyrelay.store.tables.frames import Frame
+from skyrelay.store.tables.idempotency_keys import IdempotencyKey
 from skyrelay.store.tables.ignored_files import IgnoredFile
 from skyrelay.store.tables.measurements import Measurement
 from skyrelay.store.tables.pauses import Pause
@@ -18,6 +21,7 @@ from skyrelay.store.tables.stacks import Stack
 from skyrelay.store.tables.telescopes import Telescope
 
 __all__ = [
+    "ApiToken",
     "AuditEntry",
     "Base",
     "Block",
@@ -25,9 +29,14 @@ __all__ = [
     "CloudPlanRow",
     "Delivery",
     "Destination",
+    "Discovery",
     "Frame",
+    "IdempotencyKey",
     "IgnoredFile",
+    "LoginAttempts",
+    "LoginSession",
     "Measurement",
+    "Owner",
     "Pause",
     "Run",
     "RunBlock",

@@ -15,7 +15,10 @@ class AuditEntry(Base):
     """Who did what to which thing, when and why."""
 
     __tablename__ = "audit_log"
-    __table_args__ = (Index("ix_audit_log_subject_kind_subject_id", "subject_kind", "subject_id"),)
+    __table_args__ = (
+        Index("ix_audit_log_subject_kind_subject_id", "subject_kind", "subject_id"),
+        Index("ix_audit_log_subject_kind_at", "subject_kind", "at"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     at: Mapped[datetime] = mapped_column(index=True)

@@ -41,6 +41,7 @@ class Delivery(Base):
     item_faults: Mapped[int] = mapped_column(default=0)
     next_attempt_at: Mapped[datetime | None]
     needs_you: Mapped[bool] = mapped_column(default=False)
+    given_up_at: Mapped[datetime | None]  # when a person wanted it sent no more
     ask_first: Mapped[bool] = mapped_column(default=False)
     lease_until: Mapped[datetime | None]
     sent_at: Mapped[datetime | None]  # when the last send began

@@ -29,6 +29,12 @@ class Frame(Base):
             sqlite_where=text("stack_id IS NULL"),
             postgresql_where=text("stack_id IS NULL"),
         ),
+        # For lists, the latest first, of what callers confine them to.
+        Index("ix_frames_telescope_id_id", "telescope_id", "id"),
+        Index("ix_frames_target_id", "target", "id"),
+        Index("ix_frames_telescope_id_target_id", "telescope_id", "target", "id"),
+        Index("ix_frames_state_id", "state", "id"),
+        Index("ix_frames_saved_local", "saved_local"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -51,6 +57,7 @@ class Frame(Base):
     state_reason: Mapped[str | None]
     # Taken while its telescope's clock was wrong, as far as we can tell: only a person lets it go on.
     needs_release: Mapped[bool] = mapped_column(default=False)
+    released_at: Mapped[datetime | None]  # when a person let it go on; it is not held again
     is_no_fits: Mapped[bool] = mapped_column(default=False)  # unreadable for good, unless the file changes
     seen_by: Mapped[str]  # watcher | inventory
     seen_at: Mapped[datetime]

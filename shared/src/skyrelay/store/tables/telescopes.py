@@ -57,8 +57,14 @@ class Telescope(Base):
     inventory_started_at: Mapped[datetime | None]  # of the last inventory that was completed
     inventory_finished_at: Mapped[datetime | None]
     inventory_error: Mapped[str | None]  # of the last try, if it failed
+    inventory_asked_at: Mapped[datetime | None]  # when a person last wanted one
+    looked_at: Mapped[datetime | None]  # when it was last asked, whatever came of it
     served_at: Mapped[datetime | None]  # when a worker last had a turn at stacking on it
     next_look_at: Mapped[datetime | None]  # when the reconciler wants this telescope asked again
+
+    # A person's: added through the gateway, so that it is in no file; no longer wanted.
+    added_at: Mapped[datetime | None]
+    forgotten_at: Mapped[datetime | None]
 
     lease_holder: Mapped[str | None]
     lease_until: Mapped[datetime | None]

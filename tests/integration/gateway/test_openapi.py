@@ -1,0 +1,103 @@
+"""The OpenAPI document is true: whatever is asked, right or wrong, is answered as it says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import seed as seeded
+from schemathesis import Case, GenerationMode
+
+from skyrelay.domain.states import BlockState, DeliveryState, FrameState
+from skyrelay.settings import ArchiveSettings, CloudSettings, Settings
+from skyrelay.store.engine import Store
+from skyrelay.store.migrate import migrate
+from skyrelay.store.tables import Discovery
+from support.gateway import GatewayClient, running_gateway
+from support.recorded_night import RecordedNight
+from support.redis_server import RedisServer
+
+EVENING = datetime(2025, 3, 26, 21, 15)  # noqa: DTZ001 - a telescope's wall clock
+EXAMPLES = 12  # for each operation, of right requests and of wrong ones
+ENDLESS = {"/api/v1/events"}  # test_events.py reads it
+
+
+def lay_down(store: Store, archive: Path) -> None:
+    """Record a bit of everything."""
+    (archive / "garden").mkdir(parents=True)
+    (archive / "garden" / "small.jpg").write_bytes(b"\xff\xd8\xff\xe0 a picture")
+    header = b"".join(each.ljust(80) for each in (b"SIMPLE  =                    T", b"NAXIS   = 0", b"END"))
+    (archive / "garden" / "stack.fit").write_bytes(header.ljust(2880))
+    with store.write() as session:
+        night = RecordedNight(session)
+        garden = night.telescope()
+        for number, state in enumerate((BlockState.STACKED, BlockState.READY, BlockState.SKIPPED)):
+            at = EVENING.replace(hour=18 + number)
+            stack = night.stack(night.block(garden, "M 81", at, state, frames=3))
+            stack.archive_path, stack.thumbnail_path = "garden/stack.fit", "garden/small.jpg"
+            night.delivery(stack, list(DeliveryState)[number])
+        night.frame(garden, "M 81", EVENING, state=FrameState.CLOCK_WRONG, needs_release=True)
+        session.add(Discovery(addresses=[], asked_at=stack.created_at, problem=""))
+
+
+@pytest.fixture
+def gateway(tmp_path: Path, redis_server: RedisServer) -> Iterator[GatewayClient]:
+    """Give a gateway on that store, with a real Redis."""
+    store = Store(f"sqlite:///{tmp_path / 'skyrelay.db'}")
+    migrate(store)
+    lay_down(store, tmp_path / "archive")
+    configured = Settings(
+        setup="done",
+        data_dir=tmp_path,
+        archive=ArchiveSettings(path=tmp_path / "archive"),
+        cloud=CloudSettings(enabled=True, url="http://127.0.0.1:9"),
+    )
+    with running_gateway(store, redis_server.url, configured) as client:
+        yield client
+    store.close()
+
+
+def test_schemathesis_finds_nothing(gateway: GatewayClient) -> None:
+    schema = schemathesis.openapi.from_url(f"{gateway.address}/openapi.json")
+    session = requests.Session()
+    session.trust_env = False
+    seen = set()
+    problems: list[str] = []
+    for found in schema.get_all_operations():
+        operation = found.ok()
+        if operation.path in ENDLESS:
+            continue
+        for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
+            try:
+                ask(operation.as_strategy(generation_mode=mode), session)
+            except BaseExceptionGroup as group:
+                problems.append(f"{operation.label} ({mode.value}): {group.exceptions}")
+            except Exception as error:  # noqa: BLE001 - each operation's fault is shown, not the first one's alone
+                problems.append(f"{operation.label} ({mode.value}): {error}")
+        seen.add(operation.label)
+    assert not problems, "\n\n".join(problems)
+    assert len(seen) > 40
+
+
+def ask(strategy: Any, session: requests.Session) -> None:
+    """Ask what ``strategy`` makes up, the same each time."""
+
+    @seeded(20250326)
+    @settings(
+        max_examples=EXAMPLES,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=strategy)
+    def each(case: Case) -> None:
+        case.call_and_validate(session=session, timeout=30)
+
+    each()
