@@ -147,7 +147,10 @@ def test_night_vision_gives_red_light_only(
 ) -> None:
     with visitor(chromium, night, gateway, "red", on_phone=True) as page:
         page.goto(f"/{path}")
-        page.wait_for_load_state("networkidle") if path != "" else None
+        for image in page.locator("img").all():
+            image.scroll_into_view_if_needed()
+            expect(image).to_have_js_property("complete", True)
+        page.evaluate("scrollTo(0, 0)")
         assert other_light(page) <= 3, "pictures too"
 
 

@@ -82,7 +82,7 @@ def stretched(pixels: npt.NDArray[np.float32], stretch: Stretch = NATURAL) -> np
     good = np.nan_to_num(pixels, nan=0.0, posinf=0.0, neginf=0.0)
     low, high = np.percentile(good, (stretch.black, stretch.white))
     unit = np.clip((good - low) / max(float(high - low), 1e-6), 0.0, 1.0)
-    image: npt.NDArray[np.uint8] = (_curved(unit, stretch.curve) * 255.0).astype(np.uint8)
+    image: npt.NDArray[np.uint8] = np.rint(_curved(unit, stretch.curve) * 255.0).astype(np.uint8)
     return image[..., 0] if image.shape[-1] == 1 else image
 
 

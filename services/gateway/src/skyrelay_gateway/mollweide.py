@@ -62,7 +62,7 @@ def outline(corners: Sequence[tuple[float, float]]) -> list[str]:
 
 def points(places: Iterable[tuple[float, float]]) -> str:
     """Write places as SVG points, in thousandths."""
-    return " ".join(f"{1000 * x:.0f},{1000 * y:.0f}" for x, y in places)
+    return " ".join(f"{round(1000 * x)},{round(1000 * y)}" for x, y in places)
 
 
 def meridian(ra_offset_deg: float) -> str:

@@ -51,7 +51,7 @@ def build_status(gateway: Gateway) -> StatusView:
             deliveries=count_states(session, Delivery.state, DeliveryState),
             destinations=tuple(_destinations(session)),
             pauses=tuple(pause_views(session)),
-            ignored_files=_ignored_files(session),
+            ignored_files=ignored_files(session),
             stream_backlog=signs.backlog,
             needs_you=tuple(needs_of_all(gateway, session, signs, services)),
         )

@@ -76,9 +76,10 @@ def build_tonight(gateway: Gateway, session: Session, night: date | None) -> Ton
     )
 
 
-def current_services(gateway: Gateway) -> tuple[ServiceView, ...]:
-    """Ask each service's sign of life."""
-    return tuple(service_views(read_signs(gateway.redis), gateway.clock()))
+def current_services(gateway: Gateway) -> tuple[tuple[ServiceView, ...], int | None]:
+    """Give each service's sign of life, and how many frame events wait; `None` when nobody knows."""
+    signs = read_signs(gateway.redis)
+    return tuple(service_views(signs, gateway.clock())), signs.backlog
 
 
 def current_needs(gateway: Gateway, session: Session) -> tuple[NeedsYou, ...]:

@@ -32,6 +32,7 @@ from skyrelay_gateway.routes.pictures import Black, White
 from skyrelay_gateway.settings_list import list_settings
 from skyrelay_gateway.sky_map import sexagesimal
 from skyrelay_gateway.stack_files import read_cards
+from skyrelay_gateway.status import ignored_files
 from skyrelay_gateway.tonight import (
     build_tonight,
     current_needs,
@@ -200,11 +201,14 @@ def telescopes(request: Request, gateway: GatewayDep) -> HTMLResponse:
     """Show the telescopes, what each is doing, and the services."""
     with gateway.store.read() as session:
         now = telescopes_now(session)
+        services, backlog = current_services(gateway)
         values: dict[str, Any] = {
             "telescopes": now,
             "unseen": unseen_telescopes(gateway, now),
             "pauses": tuple(pause_views(session)),
-            "services": current_services(gateway),
+            "services": services,
+            "backlog": backlog,
+            "ignored": ignored_files(session),
         }
         return render_page(request, gateway, session, "telescopes.html", here="telescopes", **values)
 
