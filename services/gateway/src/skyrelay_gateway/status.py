@@ -118,7 +118,8 @@ def _destinations(session: Session) -> Iterator[DestinationView]:
         yield DestinationView.model_validate(row, from_attributes=True)
 
 
-def _ignored_files(session: Session) -> IgnoredFiles:
+def ignored_files(session: Session) -> IgnoredFiles:
+    """Count the files that are no light frames, and name the latest."""
     count = session.scalar(select(func.count()).select_from(IgnoredFile)) or 0
     query = select(IgnoredFile).order_by(IgnoredFile.id.desc()).limit(_IGNORED_SHOWN)
     latest = (IgnoredFileView.model_validate(row, from_attributes=True) for row in session.scalars(query))
