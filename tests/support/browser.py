@@ -14,8 +14,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response, sync_playwright
 
+from skyrelay.store.engine import Store
+from support.gateway import make_token
 from support.left_out import left_out
 
 PHONE = {"width": 390, "height": 844}  # of a common one, in CSS pixels
@@ -66,19 +68,36 @@ def opened_page(browser: Browser, **traits: Any) -> Iterator[Page]:
     context.set_default_timeout(_PATIENCE_MS)
     complaints: list[str] = []
     page = context.new_page()
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("console", lambda message: complaints.extend(_errors(message)))
+    page.on("response", lambda response: complaints.extend(_missing(response)))
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("request", lambda request: complaints.extend(_strangers(page, request)))
     try:
         yield page
     finally:
         context.close()
-    assert complaints == []
+    assert complaints == [], complaints
+
+
+def let_in(page: Page, store: Store) -> None:
+    """Have the gateway know whoever opens the page, by a token."""
+    page.set_extra_http_headers({"Authorization": f"Bearer {make_token(store)}"})
 
 
 def overflow_px(page: Page) -> int:
     """Give by how many CSS pixels a page is wider than its window; 0 where nothing scrolls sideways."""
     return int(page.locator("html").evaluate("html => html.scrollWidth - html.clientWidth"))
+
+
+def _errors(message: ConsoleMessage) -> list[str]:
+    # That a page itself was answered with an error is what a test may be about; of its parts see `_missing`.
+    is_of_page = message.text.startswith("Failed to load resource")
+    return [message.text] if message.type == "error" and not is_of_page else []
+
+
+def _missing(response: Response) -> list[str]:
+    is_part = not response.request.is_navigation_request()
+    return [f"{response.status} for {response.url}"] if response.status >= 400 and is_part else []
 
 
 def _strangers(page: Page, request: Request) -> list[str]:
