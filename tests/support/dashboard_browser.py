@@ -6,6 +6,7 @@ import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 from axe_playwright_python.sync_playwright import Axe
@@ -13,9 +14,11 @@ from PIL import Image
 from playwright.sync_api import Browser, Page
 
 from skyrelay.access.sessions import begin_session
+from skyrelay.service import utc_now
 from skyrelay.settings import ArchiveSettings, ObservatorySettings, Settings
 from skyrelay.store.engine import Store
 from skyrelay_gateway.cookies import SESSION
+from skyrelay_gateway.page_frame import THEME_COOKIE
 from support.browser import DESKTOP, PHONE, opened_page
 from support.dashboard_scene import NOW
 from support.gateway import GatewayClient, running_gateway
@@ -42,15 +45,19 @@ def visitor(
     browser: Browser, store: Store, gateway: GatewayClient, theme: str = "", *, on_phone: bool = False
 ) -> Iterator[Page]:
     """Open a browser that is logged in and has chosen a theme."""
-    with store.write() as session:
-        cookie = begin_session(session, now=NOW, address="192.0.2.4", browser="a test")
     traits = {"viewport": PHONE, "has_touch": True, "is_mobile": True} if on_phone else {"viewport": DESKTOP}
     with opened_page(browser, base_url=gateway.address, color_scheme="dark", **traits) as page:
-        cookies = {SESSION: cookie, **({"skyrelay-theme": theme} if theme else {})}
-        page.context.add_cookies(
-            [{"name": name, "value": value, "url": gateway.address} for name, value in cookies.items()]
-        )
+        let_visitor_in(page, store, gateway, NOW)
+        if theme:
+            page.context.add_cookies([{"name": THEME_COOKIE, "value": theme, "url": gateway.address}])
         yield page
+
+
+def let_visitor_in(page: Page, store: Store, gateway: GatewayClient, now: datetime | None = None) -> None:
+    """Log a browser in."""
+    with store.write() as session:
+        cookie = begin_session(session, now=now or utc_now(), address="192.0.2.4", browser="a test")
+    page.context.add_cookies([{"name": SESSION, "value": cookie, "url": gateway.address}])
 
 
 def serious_faults(page: Page) -> list[str]:
