@@ -12,7 +12,14 @@ from skyrelay_gateway.texts import catalogue, text
 
 PACKAGE = Path(skyrelay_gateway.__file__).parent
 # Pages of other parts of the gateway, whose texts stand in them.
-ELSEWHERE = {"login.html", "logout.html", "welcome.html", "access_banner.html", "access_note.html"}
+ELSEWHERE = {
+    "login.html",
+    "logout.html",
+    "welcome.html",
+    "access_banner.html",
+    "access_note.html",
+    "network.html",
+}
 TEMPLATES = sorted(
     path
     for path in (PACKAGE / "templates").rglob("*.html")
