@@ -10,6 +10,8 @@ from typing import Any
 
 import requests
 
+from support.gateway import GatewayClient
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -58,11 +60,11 @@ class EventSource:
 
 
 @contextmanager
-def watching(address: str, **headers: str) -> Iterator[EventSource]:
+def watching(gateway: GatewayClient, **headers: str) -> Iterator[EventSource]:
     """Watch a gateway's events inside the ``with``."""
     with requests.Session() as session:
         session.trust_env = False
-        url = f"{address}/api/v1/events"
-        with session.get(url, headers=headers, stream=True, timeout=30) as answer:
+        url = f"{gateway.address}/api/v1/events"
+        with session.get(url, headers=gateway.headers | headers, stream=True, timeout=30) as answer:
             assert answer.status_code == 200, answer.text
             yield EventSource(answer)

@@ -37,6 +37,11 @@ class GatewayClient:
         if token is not None:
             self._session.headers["Authorization"] = f"Bearer {token}"
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """What each request says of itself, the token too."""
+        return {name: str(value) for name, value in self._session.headers.items()}
+
     def get(self, path: str, **parameters: Any) -> requests.Response:
         """GET ``path``."""
         return self._session.get(self.address + path, params=parameters, timeout=20)

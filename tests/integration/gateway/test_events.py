@@ -63,7 +63,7 @@ def greeted(source: EventSource) -> int:
 
 
 def test_a_stream_says_what_it_is(gateway: GatewayClient) -> None:
-    with watching(gateway.address) as source:
+    with watching(gateway) as source:
         assert source.answer.headers["content-type"].startswith("text/event-stream")
         assert source.answer.headers["cache-control"] == "no-store"
         assert greeted(source) == 0
@@ -72,7 +72,7 @@ def test_a_stream_says_what_it_is(gateway: GatewayClient) -> None:
 
 
 def test_a_step_of_a_block_is_seen_without_redis(gateway: GatewayClient, store: Store) -> None:
-    with watching(gateway.address) as source:
+    with watching(gateway) as source:
         greeted(source)
         start_stacking(store, percent=10.0)
         change = source.until("change")
@@ -85,7 +85,7 @@ def test_a_step_of_a_block_is_seen_without_redis(gateway: GatewayClient, store: 
 
 
 def test_a_telescope_that_changes_is_told(gateway: GatewayClient, store: Store) -> None:
-    with watching(gateway.address) as source:
+    with watching(gateway) as source:
         source.until("telescope")
         with store.write() as session:
             session.get_one(Telescope, 1).state = TelescopeState.OBSERVING
@@ -93,7 +93,7 @@ def test_a_telescope_that_changes_is_told(gateway: GatewayClient, store: Store) 
 
 
 def test_new_frames_are_told(gateway: GatewayClient, store: Store) -> None:
-    with watching(gateway.address) as source:
+    with watching(gateway) as source:
         newest = source.until("frames").data["newest_id"]
         with store.write() as session:
             frame = RecordedNight(session).frame(session.get_one(Telescope, 1), "M 31", EVENING)
@@ -101,13 +101,13 @@ def test_new_frames_are_told(gateway: GatewayClient, store: Store) -> None:
 
 
 def test_who_comes_back_hears_what_was_missed_and_nothing_twice(gateway: GatewayClient, store: Store) -> None:
-    with watching(gateway.address) as source:
+    with watching(gateway) as source:
         greeted(source)
         note(store, "one")
         last = source.until("change").id
     note(store, "two")
     note(store, "three")
-    with watching(gateway.address, **{"Last-Event-ID": str(last)}) as source:
+    with watching(gateway, **{"Last-Event-ID": str(last)}) as source:
         greeted(source)
         missed = [source.until("change"), source.until("change")]
         note(store, "four")
@@ -117,7 +117,7 @@ def test_who_comes_back_hears_what_was_missed_and_nothing_twice(gateway: Gateway
 
 def test_who_missed_more_than_is_told_is_asked_to_read_anew(gateway: GatewayClient, store: Store) -> None:
     note(store, "much", times=2001)
-    with watching(gateway.address, **{"Last-Event-ID": "0"}) as source:
+    with watching(gateway, **{"Last-Event-ID": "0"}) as source:
         greeted(source)
         reload = source.until("reload")
         note(store, "next")
@@ -126,7 +126,7 @@ def test_who_missed_more_than_is_told_is_asked_to_read_anew(gateway: GatewayClie
 
 
 def test_an_id_of_another_database_is_answered_by_reading_anew(gateway: GatewayClient) -> None:
-    with watching(gateway.address, **{"Last-Event-ID": "999"}) as source:
+    with watching(gateway, **{"Last-Event-ID": "999"}) as source:
         greeted(source)
         assert source.until("reload").id == 0
 
@@ -139,7 +139,7 @@ def test_an_id_that_is_none_is_refused(gateway: GatewayClient, id_: str) -> None
 
 
 def test_many_changes_at_once_all_come(gateway: GatewayClient, store: Store) -> None:
-    with watching(gateway.address) as source:
+    with watching(gateway) as source:
         greeted(source)
         note(store, "one of many", times=1200)
         ids = [source.until("change").id for _ in range(1200)]
@@ -150,7 +150,7 @@ def test_progress_comes_over_redis_and_goes_on_when_redis_is_back(
     store: Store, redis_server: RedisServer
 ) -> None:
     lay_down(store)
-    with running_gateway(store, redis_server.url) as client, watching(client.address) as source:
+    with running_gateway(store, redis_server.url) as client, watching(client) as source:
         greeted(source)
         source.until("frames")
         for percent in (20.0, 40.0):
@@ -175,7 +175,7 @@ def test_two_hundred_viewers_share_one_reader(store: Store, redis_server: RedisS
     lay_down(store)
     with running_gateway(store, redis_server.url) as client, ExitStack() as stack:
         before = threading.active_count()
-        sources = [stack.enter_context(watching(client.address)) for _ in range(200)]
+        sources = [stack.enter_context(watching(client)) for _ in range(200)]
         for source in sources:
             greeted(source)
         listening = [thread for thread in threading.enumerate() if thread.name == "live events"]
@@ -189,13 +189,15 @@ def test_two_hundred_viewers_share_one_reader(store: Store, redis_server: RedisS
 
 def test_a_viewer_that_takes_nothing_is_let_go_and_the_others_go_on(store: Store) -> None:
     lay_down(store)
-    with running_gateway(store, AWAY) as client, watching(client.address) as source:
+    with running_gateway(store, AWAY) as client, watching(client) as source:
         greeted(source)
         host, port = client.address.removeprefix("http://").split(":")
         with socket.socket() as stuck:
             stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             stuck.connect((host, int(port)))
-            stuck.sendall(f"GET /api/v1/events HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+            token = client.headers["Authorization"]
+            asked = f"GET /api/v1/events HTTP/1.1\r\nHost: {host}\r\nAuthorization: {token}\r\n\r\n"
+            stuck.sendall(asked.encode())
             assert b"hello" in b"".join(iter_until(stuck, b"hello"))
             for number in range(4):
                 note(store, f"much {number}", times=1500)
@@ -216,7 +218,7 @@ def test_the_streams_end_cleanly_when_the_gateway_stops(store: Store) -> None:
     lay_down(store)
     with ExitStack() as stack:
         with running_gateway(store, AWAY) as client:
-            source = stack.enter_context(watching(client.address))
+            source = stack.enter_context(watching(client))
             source.until("telescope")
             source.until("frames")
         assert source.next() is None

@@ -105,7 +105,10 @@ def test_of_many_at_once_one_is_carried_out(gateway: GatewayClient, store: Store
 
     def ask() -> None:
         answer = requests.post(
-            f"{gateway.address}/api/v1/pause", json={"telescope": "garden"}, headers=KEY, timeout=30
+            f"{gateway.address}/api/v1/pause",
+            json={"telescope": "garden"},
+            headers=gateway.headers | KEY,
+            timeout=30,
         )
         answers.append(answer.status_code)
 
@@ -139,10 +142,11 @@ def test_a_key_that_is_none_is_refused(gateway: GatewayClient, store: Store, key
 
 
 def test_every_call_that_changes_something_takes_a_key(gateway: GatewayClient) -> None:
+    """But those about access: a secret that was answered once is kept nowhere."""
     document = gateway.read("/openapi.json")
     for path, methods in document["paths"].items():
         for method, described in methods.items():
-            if method != "get":
+            if method != "get" and "access" not in described["tags"]:
                 names = [each["name"] for each in described.get("parameters", ())]
                 assert "Idempotency-Key" in names, f"{method} {path}"
 

@@ -33,7 +33,7 @@ class Limits:
 
     headers_s: float = 10.0
     body_s: float = 30.0
-    connections: int = 64
+    connections: int = 256
     proxies: Sequence[IPv4Network | IPv6Network] = ()
 
 
