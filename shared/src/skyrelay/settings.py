@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from datetime import time
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeGuard, get_args
+from typing import Annotated, Any, Literal, Self, TypeGuard, get_args
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -29,6 +29,7 @@ from pydantic import (
     SecretStr,
     ValidationError,
     field_validator,
+    model_validator,
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
@@ -247,20 +248,64 @@ class PhotometrySettings(_Section):
     filter_name: str = ""
 
 
-class ConditionValue(_Section):
-    """One value of the conditions: where it stands in the source's JSON, and its unit."""
+class MqttSettings(_Section):
+    """The home's MQTT broker; an empty ``host``: there is none."""
 
-    path: str = Field(min_length=1)
+    host: str = ""
+    port: Port | None = None
+    username: str = ""
+    password: SecretStr = SecretStr("")
+    tls: bool = False
+    ca_file: Path | None = None
+
+    @property
+    def port_in_use(self) -> int:
+        """The port, where none is set the usual one."""
+        return self.port or (8883 if self.tls else 1883)
+
+
+def _check_topic(topic: str) -> str:
+    if any(sign in topic for sign in "+#\0") or len(topic.encode("utf-8", "replace")) > _MOST_TOPIC_BYTES:
+        raise ValueError("is no topic: write one in full, without + and #")
+    return topic
+
+
+_MOST_TOPIC_BYTES = 65_535  # MQTT 3.1.1, section 1.5.3
+
+
+class ConditionValue(_Section):
+    """One value of the conditions, and its unit.
+
+    ``path``: where it stands in the JSON of the source, or of the messages of ``topic``; a topic without a
+    path carries the value alone. ``observed_at``: where the time of observation stands in its messages.
+    """
+
+    topic: Annotated[str, AfterValidator(_check_topic)] = ""
+    path: str = ""
     unit: str = ""
+    observed_at: str = ""
+
+    @model_validator(mode="after")
+    def _is_somewhere(self) -> Self:
+        if not self.topic and not self.path:
+            raise ValueError("say where it stands: in the source's JSON (path), or on an MQTT topic (topic)")
+        if self.observed_at and not self.topic:
+            raise ValueError("observed_at is for a topic; the source's is cloud.conditions.observed_at")
+        return self
 
 
 class ConditionsSettings(_Section):
-    """Where local conditions come from beside the telescope; an empty ``source``: from nowhere."""
+    """Where local conditions come from beside the telescope: a ``source`` of JSON, and topics of MQTT."""
 
     source: str = ""
     observed_at: str = ""
     max_age_s: float = Field(default=900.0, gt=0.0)
     values: dict[str, ConditionValue] = {}
+
+    @property
+    def topics(self) -> frozenset[str]:
+        """The MQTT topics that values come from."""
+        return frozenset(value.topic for value in self.values.values() if value.topic)
 
 
 class CloudSettings(_Section):
@@ -339,6 +384,7 @@ class Settings(BaseSettings):
     observatory: ObservatorySettings = ObservatorySettings()
     photometry: PhotometrySettings = PhotometrySettings()
     cloud: CloudSettings = CloudSettings()
+    mqtt: MqttSettings = MqttSettings()
     gateway: GatewaySettings = GatewaySettings()
     flower: FlowerSettings = FlowerSettings()
     redis_url: Annotated[SecretStr, AfterValidator(_check_redis_url)] = SecretStr("")
@@ -489,6 +535,8 @@ _SECRET_KEYS = (
     "CROWDSKY__PASSWORD",
     "CROWDSKY__USERNAME",
     "CLOUD__API_KEY",
+    "MQTT__USERNAME",
+    "MQTT__PASSWORD",
     "GATEWAY__PASSWORD",
     "GATEWAY__TOKEN",
 )
@@ -582,6 +630,7 @@ def _check_names(settings: Settings) -> None:
             raise ConfigurationError(f"telescopes: the {what} {twice[0]!r} is given twice; each has its own")
     _check_reserves(settings, names)
     _check_plan_telescope(settings, names)
+    _check_condition_topics(settings)
     for root in settings.image_watcher.watch_path:
         if root.telescope is not None and root.telescope not in names:
             near = difflib.get_close_matches(root.telescope, names, n=1)
@@ -606,3 +655,8 @@ def _check_plan_telescope(settings: Settings, names: list[str]) -> None:
         near = difflib.get_close_matches(named, names, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ConfigurationError(f"cloud.telescope: no telescope is named {named!r}{hint}")
+
+
+def _check_condition_topics(settings: Settings) -> None:
+    if settings.cloud.conditions.topics and not settings.mqtt.host:
+        raise ConfigurationError("mqtt.host is empty, and cloud.conditions.values names topics: set it")

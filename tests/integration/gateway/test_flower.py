@@ -118,5 +118,7 @@ def test_the_real_one_shows_its_pages(
     with process, gateway_with(store, redis_server, f"http://127.0.0.1:{port}") as gateway:
         eventually(lambda: gateway.get("/flower/workers").ok, within_s=60)
         page = gateway.get("/flower/workers").text
+        # What a task is about, in words, is shown in the list.
+        assert ">args<" in gateway.get("/flower/tasks").text
         assert "Flower" in page
         assert redis_server.url not in page

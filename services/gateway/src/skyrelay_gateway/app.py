@@ -35,6 +35,7 @@ from skyrelay_gateway.routes import (
     network,
     page,
     pictures,
+    purge,
     reference,
     rest,
 )
@@ -100,7 +101,7 @@ def create_app(
     app.state.sky_memory = SkyMemory()
     app.state.live_feed = LiveFeed(store, redis)
     app.state.list_tags = ListTags(store)
-    for routes in (health, login, access, lists, control, network, page, pictures, reference, flower):
+    for routes in (health, login, access, lists, control, network, purge, page, pictures, reference, flower):
         app.include_router(routes.router)
     for routes in rest.READING:
         app.include_router(routes.router, dependencies=[requires(Scope.READ)])

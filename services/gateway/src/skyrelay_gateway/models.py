@@ -121,11 +121,11 @@ class StackView(View):
     name: str
     original_name: str
     chunk_key: str
-    frames_input: int
-    frames_aligned: int
+    frames_input: int | None
+    frames_aligned: int | None
     exposure_total_s: float
     first_start_at: AwareDatetime
-    last_end_at: AwareDatetime
+    last_end_at: AwareDatetime | None
     ra_deg: float | None
     dec_deg: float | None
     size_bytes: int | None

@@ -6,6 +6,7 @@ be told is recorded before it is told, so that whoever comes next knows what an 
 
 from __future__ import annotations
 
+import threading
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -16,6 +17,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
+from skyrelay.domain.chunk import load_healpix
 from skyrelay.domain.light_frame import target_of_folder
 from skyrelay.domain.states import BlockState, FrameState, TelescopeState
 from skyrelay.errors import AmbiguousError, PermanentError, RefusedByRule, SkyrelayError, TransientError
@@ -390,6 +392,8 @@ class _Drive:
         return final
 
     def _wait(self, at_most: timedelta) -> StackRun:
+        # To name the stack; the telescope takes longer than that, and we still hear when we are to stop.
+        threading.Thread(target=load_healpix, name="load-healpix", daemon=True).start()
         with Glances(self._seestar) as glances:
             final = self._seestar.wait_for_stack(
                 Deadline.after(at_most),

@@ -66,10 +66,12 @@ def _book(workshop: Workshop, rows: list[ServerStack]) -> None:
     with workshop.store.write() as session:
         accounts.note_listing(session, CROWDSKY, now)
         for delivery in session.scalars(select(Delivery).where(is_unlisted()).with_for_update()):
-            finding = find_ours(rows, identity_of(session, delivery))
-            if finding.row is not None:
-                book_found(session, delivery, finding.row, now)
-                _log.info("a stack is confirmed", delivery_id=delivery.id, chunk_key=finding.row.chunk_key)
+            identity = identity_of(session, delivery)
+            finding = find_ours(rows, identity)
+            listed = finding.row
+            if listed is not None:
+                book_found(session, delivery, listed, now)
+                _log.info("a stack is confirmed", delivery_id=delivery.id, chunk_key=listed.chunk_key)
             elif delivery.state == DeliveryState.ACCEPTED:
                 _book_unlisted(session, delivery, finding, workshop.settings.crowdsky, now)
 

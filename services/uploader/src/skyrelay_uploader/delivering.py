@@ -52,6 +52,8 @@ class Parcel:
         When it was sent last; `None` if never.
     is_probe
         It is the only one that may go now: the account is not known to work.
+    was_found
+        Another program made it, and may have sent it: the server is asked first.
     ids
         What its log lines are bound to.
     """
@@ -62,6 +64,7 @@ class Parcel:
     ask_first: bool
     sent_at: datetime | None
     is_probe: bool
+    was_found: bool
     account: Account
     identity: StackIdentity
     upload: StackUpload
@@ -121,6 +124,7 @@ def _parcel(
         ask_first=delivery.ask_first,
         sent_at=delivery.sent_at,
         is_probe=is_probe,
+        was_found=stack.found_at is not None,
         account=account,
         identity=identity_of(session, delivery),
         upload=_upload(workshop, stack),
@@ -140,10 +144,10 @@ def _upload(workshop: Workshop, stack: Stack) -> StackUpload:
         path=locate(stack.archive_path or ""),
         file_name=stack.crowdsky_name,
         thumbnail=thumbnail if thumbnail is not None and thumbnail.is_file() else None,
-        n_frames_input=stack.frames_input,
+        n_frames_input=stack.frames_input if stack.knows_frames else None,
         n_frames_aligned=stack.frames_aligned,
         date_obs_start=stack.first_start_at,
-        date_obs_end=stack.last_start_at,
+        date_obs_end=stack.last_start_at if stack.knows_frames else None,
         scrub_location=workshop.settings.crowdsky.scrubs_location,
     )
 
@@ -153,7 +157,9 @@ def _carry(workshop: Workshop, parcel: Parcel) -> None:
     sent_at: datetime | None = None
     try:
         client = workshop.crowdsky(parcel.account)
-        if (parcel.is_probe or parcel.sent_at is not None) and not _look(workshop, parcel, client):
+        if (parcel.is_probe or parcel.was_found or parcel.sent_at is not None) and not _look(
+            workshop, parcel, client
+        ):
             return
         sent_at = _begin(workshop, parcel)
         receipt = client.upload_stack(parcel.upload, workshop.bandwidth.pace())
@@ -185,8 +191,9 @@ def _is_settled_by(
     now: datetime,
 ) -> bool:
     crowdsky = workshop.settings.crowdsky
-    if finding.row is not None:
-        book_found(session, delivery, finding.row, now)
+    listed = finding.row
+    if listed is not None:
+        book_found(session, delivery, listed, now)
     elif not parcel.is_unsure or parcel.sent_at is None:
         return False
     elif not has_waited_enough(parcel.sent_at, now, crowdsky.confirm_after_h):

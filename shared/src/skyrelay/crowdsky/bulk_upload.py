@@ -24,7 +24,7 @@ from skyrelay.crowdsky.errors import (
     ServerBusy,
     Unreachable,
 )
-from skyrelay.crowdsky.matching import Finding, agrees_but_for_end, find_ours
+from skyrelay.crowdsky.matching import find_ours
 from skyrelay.crowdsky.patience import Patience
 from skyrelay.crowdsky.sent_ledger import Sent, SentLedger, Watched
 from skyrelay.crowdsky.service_books import ServiceBooks
@@ -193,7 +193,7 @@ class BulkUpload:
     def _known(self, candidate: Candidate, facts: StackFacts, rows: Sequence[ServerStack]) -> Entry | None:
         """Tell what is known of a stack that the server has or may have; `None` for one it has not."""
         finding = find_ours(rows, facts.identity)
-        listed = _listed(finding, facts)
+        listed = finding.row
         if listed is not None:
             reason = f"the server has it as stack {listed.id}"
             return Entry(candidate, Outcome.THERE, reason, listed.chunk_key)
@@ -284,18 +284,13 @@ class BulkUpload:
 
     def _is_listed(self, facts: StackFacts) -> bool:
         """Tell whether the server lists what was just sent, and did not list it before."""
-        return self.skip_existing and _listed(find_ours(self._list(), facts.identity), facts) is not None
+        if not self.skip_existing:
+            return False
+        return find_ours(self._list(), facts.identity).row is not None
 
     def _found(self, candidate: Candidate, facts: StackFacts, said: str) -> Entry:
         self.ledger.accept(facts.fingerprint, self.clock())
         return Entry(candidate, Outcome.UPLOADED, f"{said}; the server lists it")
-
-
-def _listed(finding: Finding, facts: StackFacts) -> ServerStack | None:
-    """Give the row that is a stack's, or agrees with it in all that can be known of a file."""
-    if finding.row is None and finding.may_be and agrees_but_for_end(finding.may_be, facts.identity):
-        return finding.may_be
-    return finding.row
 
 
 def _halts(error: SkyrelayError | None, held_up: int) -> str:

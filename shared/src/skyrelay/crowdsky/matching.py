@@ -67,7 +67,7 @@ class Finding:
 
 
 def find_ours(rows: Iterable[ServerStack], identity: StackIdentity) -> Finding:
-    """Look for a stack in the server's list."""
+    """Look for a stack in the server's list; of one whose end is not known, all else decides."""
     may_be = None
     for row in rows:
         verdict = is_ours(
@@ -77,7 +77,7 @@ def find_ours(rows: Iterable[ServerStack], identity: StackIdentity) -> Finding:
             date_obs_start=identity.first_start_at,
             date_obs_end=identity.last_start_at,
         )
-        if verdict:
+        if verdict or (identity.last_start_at is None and agrees_but_for_end(row, identity)):
             return Finding(row)
         if (
             verdict is None

@@ -77,6 +77,15 @@ DELIVERY_STEPS: Mapping[DeliveryState, frozenset[DeliveryState]] = {
 OWED_DELIVERIES = frozenset({DeliveryState.PENDING, DeliveryState.SENDING, DeliveryState.RETRYING})
 
 
+class HandOverState(StrEnum):
+    """Where a plan or an interrupt is on its way to a telescope."""
+
+    NOT_ASKED = ""
+    WAITING = "waiting"  # tried again until it is there, or cannot be
+    HANDED_OVER = "handed over"
+    REFUSED = "refused"
+
+
 class TelescopeState(StrEnum):
     """What a telescope is doing, as far as we can say; the reason stands beside it."""
 

@@ -22,6 +22,7 @@ def identity_of(session: Session, delivery: Delivery) -> StackIdentity:
         telescope_serial=serial or "",
         filter_name=filter_name,
         first_start_at=stack.first_start_at,
-        last_start_at=stack.last_start_at,
+        last_start_at=stack.last_start_at if stack.knows_frames else None,
         chunk_keys=frozenset(key for key in keys if key is not None),
+        total_exptime_s=stack.exposure_total_s,
     )

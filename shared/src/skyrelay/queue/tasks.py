@@ -27,6 +27,7 @@ class TaskName(StrEnum):
     STACK_BLOCK = "stacker.stack_block"
     DISCOVER_TELESCOPES = "stacker.discover_telescopes"
     TIDY = "stacker.tidy"
+    PURGE = "stacker.purge"
     STACKER_CANARY = "stacker.canary"
     RECONCILE_DELIVERIES = "uploader.reconcile"
     FETCH_STACK = "uploader.fetch_stack"
@@ -67,6 +68,12 @@ class BlockMessage(Message):
     """Names a block's row."""
 
     block_id: int
+
+
+class PurgeMessage(Message):
+    """Names the row of a purge's part on one telescope."""
+
+    part_id: int
 
 
 class StackMessage(Message):

@@ -21,6 +21,7 @@ from skyrelay_gateway.context import Gateway, GatewayDep
 from skyrelay_gateway.delivery_retries import can_be_retried
 from skyrelay_gateway.gallery import StackStory, build_wall, file_of, tell_story
 from skyrelay_gateway.listings import Filters, list_deliveries
+from skyrelay_gateway.network_part import network_part
 from skyrelay_gateway.night_calendar import FIRST_NIGHT, LAST_NIGHT, build_month, month_of
 from skyrelay_gateway.nights import known_nights
 from skyrelay_gateway.page_frame import render_page
@@ -61,8 +62,11 @@ _INTERRUPTS = 20
 def tonight(request: Request, gateway: GatewayDep, night: _Night = None) -> HTMLResponse:
     """Show a night (the latest, unless one is asked for) and how everything is."""
     with gateway.store.read() as session:
-        values = build_tonight(gateway, session, night)
-        return render_page(request, gateway, session, "tonight.html", here="tonight", tonight=values)
+        values: dict[str, Any] = {
+            "tonight": build_tonight(gateway, session, night),
+            "network": network_part(session, gateway.settings, gateway.clock()),
+        }
+        return render_page(request, gateway, session, "tonight.html", here="tonight", **values)
 
 
 @router.get("/parts/headline")
