@@ -2,10 +2,11 @@
 
 from hypothesis import settings
 
+from support.dashboard_scene import night, scene
 from support.database import store
 from support.redis_server import redis_server
 
 settings.register_profile("skyrelay", deadline=None)  # how long an example takes says nothing of a rule
 settings.load_profile("skyrelay")
 
-__all__ = ["redis_server", "store"]
+__all__ = ["night", "redis_server", "scene", "store"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
@@ -12,6 +12,8 @@ from skyrelay.store.receipts import build_receipt
 from skyrelay_gateway.timeline import Timeline, build_timeline, title_of
 from support.recorded_night import RecordedNight
 
+NOW = datetime(2025, 3, 27, 2, tzinfo=UTC)
+
 
 def timeline_of(store: Store, offset: timedelta, *starts_local: datetime) -> Timeline:
     with store.write() as session:
@@ -20,7 +22,7 @@ def timeline_of(store: Store, offset: timedelta, *starts_local: datetime) -> Tim
         for start_local in starts_local:
             night.block(telescope, "M 81", start_local, BlockState.READY, frames=1)
     with store.read() as session:
-        return build_timeline(build_receipt(session, date(2025, 3, 26)))
+        return build_timeline(build_receipt(session, date(2025, 3, 26)), NOW)
 
 
 def test_blocks_lie_where_their_hour_is(store: Store) -> None:

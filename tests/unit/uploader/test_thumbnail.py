@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skyrelay_uploader.thumbnail import LONGEST_SIDE, make_thumbnail, sampled, stretched
+from skyrelay_uploader.thumbnail import LONGEST_SIDE, make_thumbnail
 from support.fits_files import fits_bytes
 
 
@@ -32,17 +32,6 @@ def test_a_colour_stack_keeps_its_colours_and_its_shape(tmp_path: Path) -> None:
     assert left[0] > 200
     assert left[1] < 50
     assert max(right) < 50
-
-
-def test_the_first_row_of_a_fits_image_is_the_bottom_of_the_picture(tmp_path: Path) -> None:
-    pixels = np.arange(6, dtype=">i2").reshape(3, 2)
-    assert sampled(write(tmp_path / "a.fit", pixels, 16))[..., 0].tolist() == [[4, 5], [2, 3], [0, 1]]
-
-
-def test_a_stretch_ignores_what_is_no_number() -> None:
-    pixels = np.array([[0.0, np.nan, np.inf, 5.0]], dtype=np.float32)[..., np.newaxis]
-    shown = stretched(pixels)
-    assert (shown.dtype, shown.shape, shown[0, 3]) == (np.uint8, (1, 4), 255)
 
 
 @pytest.mark.parametrize(

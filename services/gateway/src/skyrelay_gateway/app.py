@@ -35,6 +35,7 @@ from skyrelay_gateway.routes import (
     metrics,
     network,
     page,
+    pictures,
     purge,
     reference,
     rest,
@@ -44,6 +45,7 @@ from skyrelay_gateway.routes import (
     settings as setting_routes,
 )
 from skyrelay_gateway.security import BodyLimit, HeaderLimit, SecurityHeaders
+from skyrelay_gateway.sky_map import SkyMemory
 from skyrelay_gateway.visits import requires
 
 _DESCRIPTION = (
@@ -101,6 +103,7 @@ def create_app(
     app.add_middleware(SecurityHeaders)
     proxies, root_path = settings.gateway.trusted_proxies, settings.gateway.root_path
     app.add_middleware(Forwarded, trusted=proxies, root_path=root_path)
+    app.state.sky_memory = SkyMemory()
     app.state.live_feed = LiveFeed(store, redis)
     app.state.list_tags = ListTags(store)
     for routes in (
@@ -115,6 +118,7 @@ def create_app(
         setting_routes,
         setup,
         page,
+        pictures,
         reference,
         flower,
     ):

@@ -113,6 +113,7 @@ class LiveFeed:
         self._reader: _Reader | None = None
         self._starting = asyncio.Lock()
         self._is_closed = False
+        self._ending: list[_Reader] = []
 
     @property
     def viewers(self) -> int:
@@ -143,6 +144,7 @@ class LiveFeed:
         self._viewers.discard(viewer)
         if not self._viewers and self._reader is not None:
             self._reader.stop()
+            self._ending = [each for each in (*self._ending, self._reader) if each.is_listening]
             self._reader = None
 
     def close(self) -> None:
@@ -151,6 +153,11 @@ class LiveFeed:
         for viewer in tuple(self._viewers):
             viewer.end()
             self.leave(viewer)
+
+    async def ended(self) -> None:
+        """Wait, after `close`, until nobody listens to Redis any more: it may be closed then."""
+        for reader in self._ending:
+            await run_in_threadpool(reader.join)
 
     async def stream(self, viewer: Viewer, last_event_id: int | None) -> AsyncIterator[bytes]:
         """Give what a viewer missed since ``last_event_id``, how things are, and then what happens."""
@@ -192,13 +199,25 @@ class _Reader:
         self._look_every_s = look_every_s
         self._stop = threading.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._listener: threading.Thread | None = None
 
     async def start(self) -> None:
         """Look for the first time; raises what the database raises."""
         self.latest = await run_in_threadpool(_look_first, self._store)
         loop = asyncio.get_running_loop()
         self._tasks.add(loop.create_task(self._look_on()))
-        threading.Thread(target=self._listen, args=(loop,), name="live events", daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, args=(loop,), name="live events", daemon=True)
+        self._listener.start()
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether the thread that listens has not ended yet."""
+        return self._listener is not None and self._listener.is_alive()
+
+    def join(self) -> None:
+        """Wait for that thread, which looks up every half second."""
+        if self._listener is not None:
+            self._listener.join(2 * _LISTEN_S)
 
     def stop(self) -> None:
         """End soon; nothing is told any more."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
 from sqlalchemy import Select, and_, exists, func, or_, select
@@ -12,7 +13,7 @@ from skyrelay.domain.states import BlockState, DeliveryKind, DeliveryState, Fram
 from skyrelay.outbox.raw_route import frames_for_raw, why_not_raw
 from skyrelay.settings import Settings
 from skyrelay.store.held_frames import is_not_ok
-from skyrelay.store.late_frames import is_late, late_words
+from skyrelay.store.late_frames import late_words
 from skyrelay.store.tables import Block, Delivery, Destination, Frame, Measurement, Stack, Telescope
 from skyrelay.store.tables.destinations import ARCHIVE
 from skyrelay_gateway.delivery_retries import can_be_retried
@@ -110,24 +111,33 @@ def needs_of_blocks(session: Session) -> Iterator[NeedsYou]:
 
 def needs_of_late_frames(session: Session, now: datetime) -> Iterator[NeedsYou]:
     """Offer to stack again the blocks that got more frames in the last days after they were stacked."""
+    late = _late_frames(session, now - _HELD_FRAMES_FOR)
     query = (
-        select(Block, Telescope.name, func.count())
+        select(Block, Telescope.name)
         .join(Telescope, Telescope.id == Block.telescope_id)
-        .join(Frame, Frame.block_id == Block.id)
         .options(defer(Block.intent))
-        .where(is_late(), Frame.seen_at >= now - _HELD_FRAMES_FOR, Telescope.host.is_not(None))
-        .group_by(Block.id, Telescope.name)
+        .where(Block.id.in_(late), Block.state.in_(_TOO_LATE_FOR), Telescope.host.is_not(None))
         .order_by(Block.id.desc())
     )
-    for block, telescope, number in session.execute(query.limit(_MOST_OF_A_KIND)):
+    for block, telescope in session.execute(query.limit(_MOST_OF_A_KIND)):
         start_local = block.start_at + timedelta(minutes=block.utc_offset_min)
         again = Action(label="Stack again", path="api/v1/stack", body={"block_id": block.id, "again": True})
         yield NeedsYou(
             what=f"{block.target} on {telescope}, {start_local:%H:%M} in the night of {block.night}",
-            reason=f"{late_words(number)} {_TOO_LATE_FOR[BlockState(block.state)]}",
+            reason=f"{late_words(late[block.id])} {_TOO_LATE_FOR[BlockState(block.state)]}",
             what_to_do="Have it stacked again, which makes a second stack beside the first, or let it be.",
             action=again,
         )
+
+
+def _late_frames(session: Session, since: datetime) -> Mapping[int, int]:
+    """Count the good frames that are in no stack, by block.
+
+    They are counted here and not by the database, which would walk through all frames to have them in order.
+    """
+    is_left = (Frame.stack_id.is_(None), Frame.is_sent_raw.is_(False))
+    query = select(Frame.block_id).where(*is_left, Frame.state == FrameState.OK, Frame.seen_at >= since)
+    return Counter(block_id for block_id in session.scalars(query) if block_id is not None)
 
 
 def needs_of_lost_telescopes(session: Session, now: datetime) -> Iterator[NeedsYou]:

@@ -65,6 +65,7 @@ class GatewayServer(uvicorn.Server):
         state = self.config.app.state  # type: ignore[union-attr] # `server_config` takes no other app
         state.live_feed.close()
         await super().shutdown(sockets)
+        await state.live_feed.ended()
         state.list_tags.close()
 
 

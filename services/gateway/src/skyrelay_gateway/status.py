@@ -52,9 +52,9 @@ def build_status(gateway: Gateway) -> StatusView:
             deliveries=count_states(session, Delivery.state, DeliveryState),
             destinations=tuple(_destinations(session)),
             pauses=tuple(pause_views(session)),
-            ignored_files=_ignored_files(session),
+            ignored_files=ignored_files(session),
             stream_backlog=signs.backlog,
-            needs_you=tuple(_needs(gateway, session, signs, services)),
+            needs_you=tuple(needs_of_all(gateway, session, signs, services)),
         )
 
 
@@ -62,9 +62,10 @@ def _telescopes() -> Select[Telescope]:
     return select(Telescope).where(Telescope.forgotten_at.is_(None)).order_by(Telescope.name)
 
 
-def _needs(
+def needs_of_all(
     gateway: Gateway, session: Session, signs: Signs, services: Iterable[ServiceView]
 ) -> Iterator[NeedsYou]:
+    """Name everything that goes no further without a person."""
     yield from needs.needs_of_setup(gateway.settings)
     yield from needs.needs_of_services(signs, services, gateway.clock() - gateway.started_at)
     yield from needs.needs_of_telescopes(session)
@@ -113,7 +114,8 @@ def _destinations(session: Session) -> Iterator[DestinationView]:
         yield DestinationView.model_validate(row, from_attributes=True)
 
 
-def _ignored_files(session: Session) -> IgnoredFiles:
+def ignored_files(session: Session) -> IgnoredFiles:
+    """Count the files that are no light frames, and name the latest."""
     count = session.scalar(select(func.count()).select_from(IgnoredFile)) or 0
     query = select(IgnoredFile).order_by(IgnoredFile.id.desc()).limit(_IGNORED_SHOWN)
     latest = (IgnoredFileView.model_validate(row, from_attributes=True) for row in session.scalars(query))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from skyrelay.store.receipts import Receipt, ReceiptBlock, ReceiptGroup, Stage
+from skyrelay_gateway.texts import text
 
 _HOUR = timedelta(hours=1)
 _MOST_TICKS = 6  # more would run into each other on a telephone
@@ -21,13 +22,28 @@ class Tick:
     label: str
 
 
+# How high a block stands on its line, of ten: the farther it has got, the fuller; told without colour.
+_HEIGHTS = {
+    Stage.COLLECTING: 3,
+    Stage.READY: 4,
+    Stage.STACKING: 6,
+    Stage.STACKED: 8,
+    Stage.UPLOADING: 9,
+    Stage.DELIVERED: 10,
+    Stage.COVERED: 10,
+    Stage.SKIPPED: 1,
+    Stage.FAILED: 10,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One block; ``x`` and ``width`` in percent."""
+    """One block; ``x`` and ``width`` in percent, ``height`` of ten."""
 
     block: ReceiptBlock
     x: float
     width: float
+    height: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +57,15 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """A night's line of time."""
+    """A night's line of time; ``now`` in percent, `None` when the night does not go on."""
 
     ticks: tuple[Tick, ...]
     rows: tuple[Row, ...]
+    now: float | None = None
 
 
-def build_timeline(receipt: Receipt) -> Timeline:
-    """Lay the blocks of a night out."""
+def build_timeline(receipt: Receipt, now: datetime) -> Timeline:
+    """Lay the blocks of a night out, seen at the aware moment ``now``."""
     blocks = [block for group in receipt.groups for block in group.blocks]
     if not blocks:
         return Timeline((), tuple(Row(group, (), ()) for group in receipt.groups))
@@ -56,15 +73,18 @@ def build_timeline(receipt: Receipt) -> Timeline:
     begin, end = first.start_at, max(block.end_at for block in blocks)
     offset = first.start_local - first.start_at.replace(tzinfo=None)
     rows = tuple(_row(group, begin, end) for group in receipt.groups)
-    return Timeline(tuple(_ticks(begin, end, offset)), rows)
+    present = _percent(now - begin, end - begin)
+    return Timeline(tuple(_ticks(begin, end, offset)), rows, present if 0 <= present <= 100 else None)
 
 
 def title_of(night: date, now_local: datetime) -> str:
     """Say which night it is, seen from the telescope's wall clock."""
     yesterday = now_local.date() - timedelta(days=1)
     if night == now_local.date() or (night == yesterday and now_local.hour < 7):
-        return "Tonight"
-    return "Last night" if night == yesterday else f"Night of {night:%-d %B}"
+        return text("tonight.title")
+    return (
+        text("tonight.last_night") if night == yesterday else text("tonight.night_of", date=f"{night:%-d %B}")
+    )
 
 
 def _ticks(begin: datetime, end: datetime, offset: timedelta) -> Iterator[Tick]:
@@ -85,6 +105,7 @@ def _row(group: ReceiptGroup, begin: datetime, end: datetime) -> Row:
             block,
             _percent(block.start_at - begin, end - begin),
             _percent(block.end_at - block.start_at, end - begin),
+            _HEIGHTS[block.stage],
         )
         for block in group.blocks
     )

@@ -11,18 +11,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from skyrelay.fits_header import FitsHeader, NotFits, promised_size, read_header
+from skyrelay.fits_header import NotFits
+from skyrelay.fits_picture import sampled, stretched
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
     from PIL.Image import Image
 
 LONGEST_SIDE = 480  # pixels; what the telescope itself lays beside a stack is about as large
 _WITHIN_S = 60.0  # a few seconds on a small board
-_DTYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
-_DARKEST, _BRIGHTEST = 1.0, 99.7  # percentiles: the sky's background, and all but the brightest stars
-_SOFTENING = 10.0  # of the arcsinh stretch: shows faint nebulae beside stars
 
 
 def make_thumbnail(source: Path, target: Path) -> bool:
@@ -57,55 +53,8 @@ def _is_fits(source: Path) -> bool:
 def _of_fits(source: Path) -> Image:
     from PIL import Image
 
-    return Image.fromarray(stretched(sampled(source)))
-
-
-def sampled(source: Path) -> npt.NDArray[np.float32]:
-    """Read every n-th pixel of a FITS image.
-
-    Returns
-    -------
-    numpy.ndarray
-        Height × width × planes (1 or 3), float32, in the file's own units without BZERO and BSCALE, which
-        a stretch does away with; the first row is the image's top.
-
-    Raises
-    ------
-    NotFits
-        If there is no image of two dimensions, or of three with one plane or three.
-    """
-    import numpy as np
-
     with source.open("rb") as file:
-        header = read_header(file.read)
-    height, width, planes = _shape(header)
-    if source.stat().st_size < promised_size(header):
-        raise NotFits("the file is shorter than its header says")
-    dtype = _DTYPES[header.integer("BITPIX") or 0]
-    cube = np.memmap(source, dtype=dtype, mode="r", offset=header.length, shape=(planes, height, width))
-    step = max(1, max(height, width) // (2 * LONGEST_SIDE))
-    pixels = cube[:, ::step, ::step].astype(np.float32)
-    return np.moveaxis(pixels, 0, -1)[::-1]
-
-
-def stretched(pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    """Bring pixels (height × width × planes) to what a screen shows; one plane becomes a grey image."""
-    import numpy as np
-
-    good = np.nan_to_num(pixels, nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = np.percentile(good, (_DARKEST, _BRIGHTEST))
-    unit = np.clip((good - low) / max(float(high - low), 1e-6), 0.0, 1.0)
-    shown = np.arcsinh(_SOFTENING * unit) / np.arcsinh(_SOFTENING) * 255.0
-    image: npt.NDArray[np.uint8] = shown.astype(np.uint8)
-    return image[..., 0] if image.shape[-1] == 1 else image
-
-
-def _shape(header: FitsHeader) -> tuple[int, int, int]:
-    axes = [header.integer(f"NAXIS{axis}") or 0 for axis in range(1, (header.integer("NAXIS") or 0) + 1)]
-    width, height, planes = (*axes, 1)[:3] if len(axes) in {2, 3} else (0, 0, 0)
-    if width < 1 or height < 1 or planes not in {1, 3}:
-        raise NotFits(f"there is no image to be seen: axes {axes}")
-    return height, width, planes
+        return Image.fromarray(stretched(sampled(file, LONGEST_SIDE)))
 
 
 if __name__ == "__main__":

@@ -1,80 +1,247 @@
-"""The page: what the API says, for people."""
+"""The pages: what the API says, for people."""
 
 from __future__ import annotations
 
-from datetime import date, timedelta
-from typing import Annotated
+from datetime import date
+from typing import Annotated, Any
+from urllib.parse import urlencode
 
-from fastapi import APIRouter, Query
-from sqlalchemy.exc import DBAPIError
+from fastapi import APIRouter, Path, Query, Request
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 from starlette.responses import HTMLResponse
 
 from skyrelay.access.tokens import Scope
+from skyrelay.domain.states import DeliveryState
+from skyrelay.fits_picture import NATURAL, Curve, Stretch
 from skyrelay.store.receipts import build_receipt
+from skyrelay.store.tables import Delivery
+from skyrelay_gateway import network, sky_page
 from skyrelay_gateway.context import Gateway, GatewayDep
+from skyrelay_gateway.delivery_retries import can_be_retried
+from skyrelay_gateway.gallery import StackStory, build_wall, file_of, tell_story
 from skyrelay_gateway.listings import Filters, list_deliveries
-from skyrelay_gateway.models import StatusView
 from skyrelay_gateway.network_part import network_part
-from skyrelay_gateway.nights import known_nights, latest_offset
+from skyrelay_gateway.night_calendar import FIRST_NIGHT, LAST_NIGHT, build_month, month_of
+from skyrelay_gateway.nights import known_nights
+from skyrelay_gateway.page_frame import render_page
+from skyrelay_gateway.page_route import PageRoute
 from skyrelay_gateway.paging import PageRequest
-from skyrelay_gateway.readiness import check_readiness
-from skyrelay_gateway.status import build_status
-from skyrelay_gateway.templating import render
-from skyrelay_gateway.timeline import build_timeline, title_of
+from skyrelay_gateway.pauses import pause_views
+from skyrelay_gateway.problems import Problem
+from skyrelay_gateway.routes.pictures import Black, White
+from skyrelay_gateway.settings_list import list_settings
+from skyrelay_gateway.sky_map import sexagesimal
+from skyrelay_gateway.stack_files import read_cards
+from skyrelay_gateway.status import ignored_files
+from skyrelay_gateway.tonight import (
+    build_tonight,
+    current_needs,
+    current_services,
+    headline_of,
+    paused_destinations,
+    telescopes_now,
+    unseen_telescopes,
+)
 from skyrelay_gateway.visits import requires
 
-router = APIRouter(include_in_schema=False, dependencies=[requires(Scope.READ)])
+router = APIRouter(include_in_schema=False, route_class=PageRoute, dependencies=[requires(Scope.READ)])
 
-_DELIVERIES_SHOWN = 8
+_Root = Annotated[str, Query(pattern=r"^(\.\./){0,5}$")]
+_Night = Annotated[date | None, Query(ge=FIRST_NIGHT, le=LAST_NIGHT)]
+_NightInPath = Annotated[date, Path(ge=FIRST_NIGHT, le=LAST_NIGHT)]
+_Month = Annotated[str | None, Query(pattern="^2[0-9]{3}-(0[1-9]|1[0-2])$")]
+_Name = Annotated[str | None, Query(max_length=200)]
+_Cursor = Annotated[str | None, Query(pattern="^[0-9]{1,18}$")]
+_PICTURES = 24  # of the gallery at a time: fills a large screen
+_LINES = 40
+_INTERRUPTS = 20
 
 
 @router.get("/")
-def overview(
-    gateway: GatewayDep,
-    night: Annotated[date | None, Query(ge=date(2000, 1, 1), le=date(2999, 12, 31))] = None,
-) -> HTMLResponse:
+def tonight(request: Request, gateway: GatewayDep, night: _Night = None) -> HTMLResponse:
     """Show a night (the latest, unless one is asked for) and how everything is."""
-    try:
-        return _overview(gateway, night)
-    except DBAPIError:
-        return render("starting.html", 503, parts=check_readiness(gateway))
-
-
-def _overview(gateway: Gateway, night: date | None) -> HTMLResponse:
-    status = build_status(gateway)
     with gateway.store.read() as session:
-        nights = known_nights(session)
-        shown = night or (nights[0] if nights else None)
-        receipt = build_receipt(session, shown) if shown else None
-        now_local = status.at + (latest_offset(session) or timedelta(0))
-        network = network_part(session, gateway.settings, status.at)
-        deliveries = list_deliveries(session, PageRequest(_DELIVERIES_SHOWN, None), Filters(), None).items
-    return render(
-        "overview.html",
-        status=status,
-        now=status.at,
-        headline=_headline(status),
-        receipt=receipt,
-        timeline=build_timeline(receipt) if receipt else None,
-        title=title_of(shown, now_local) if shown else "",
-        earlier=max((each for each in nights if shown and each < shown), default=None),
-        later=min((each for each in nights if shown and each > shown), default=None),
-        deliveries=deliveries,
-        network=network,
-        unseen=_unseen(gateway, status),
-    )
+        values: dict[str, Any] = {
+            "tonight": build_tonight(gateway, session, night),
+            "network": network_part(session, gateway.settings, gateway.clock()),
+            "is_set_up": gateway.settings.is_set_up,
+        }
+        return render_page(request, gateway, session, "tonight.html", here="tonight", **values)
 
 
-def _headline(status: StatusView) -> tuple[str, str]:
-    """Give the state of everything as a class and in words."""
-    number = len(status.needs_you)
-    if number:
-        return "needs", f"{number} thing{' needs' if number == 1 else 's need'} you"
-    is_busy = status.blocks["stacking"] or status.deliveries["sending"]
-    return ("busy", "At work") if is_busy else ("well", "All is well")
+@router.get("/parts/headline")
+def headline(request: Request, gateway: GatewayDep, root: _Root = "") -> HTMLResponse:
+    """Give the line in the head of each page that says how everything is; ``root`` is that page's."""
+    with gateway.store.read() as session:
+        needs = current_needs(gateway, session)
+        shown = headline_of(session, needs)
+        return render_page(
+            request, gateway, session, "parts/headline.html", here="", headline=shown, root=root
+        )
 
 
-def _unseen(gateway: Gateway, status: StatusView) -> tuple[str, ...]:
-    """Name the configured telescopes that no service has laid down yet."""
-    known = {telescope.name for telescope in status.telescopes}
-    return tuple(each.name for each in gateway.settings.telescopes if each.name not in known)
+@router.get("/nights")
+def nights(request: Request, gateway: GatewayDep, month: _Month = None) -> HTMLResponse:
+    """Show the nights of a month."""
+    with gateway.store.read() as session:
+        shown = build_month(session, month_of(month) if month else None)
+        return render_page(request, gateway, session, "nights.html", here="nights", month=shown)
+
+
+@router.get("/nights/{night}")
+def receipt(request: Request, gateway: GatewayDep, night: _NightInPath) -> HTMLResponse:
+    """Show the receipt of a night."""
+    with gateway.store.read() as session:
+        known = known_nights(session)
+        return render_page(
+            request,
+            gateway,
+            session,
+            "receipt.html",
+            here="nights",
+            receipt=build_receipt(session, night),
+            earlier=max((each for each in known if each < night), default=None),
+            later=min((each for each in known if each > night), default=None),
+        )
+
+
+@router.get("/gallery")
+def gallery(
+    request: Request,
+    gateway: GatewayDep,
+    telescope: _Name = None,
+    target: _Name = None,
+    cursor: _Cursor = None,
+) -> HTMLResponse:
+    """Show stacks, the latest first."""
+    filters = Filters(telescope or None, target or None)
+    part = PageRequest(_PICTURES, None if cursor is None else int(cursor))
+    query = urlencode({"telescope": telescope or "", "target": target or ""})
+    with gateway.store.read() as session:
+        wall = build_wall(session, part, filters)
+        values: dict[str, Any] = {"wall": wall, "filters": filters, "query": query}
+        return render_page(request, gateway, session, "gallery.html", here="gallery", **values)
+
+
+@router.get("/gallery/{stack_id}")
+def stack(
+    request: Request,
+    gateway: GatewayDep,
+    stack_id: Annotated[int, Path(ge=1, le=2**53)],
+    black: Black = NATURAL.black,
+    white: White = NATURAL.white,
+    curve: Curve = NATURAL.curve,
+) -> HTMLResponse:
+    """Show one stack, and all that is known of it."""
+    with gateway.store.read() as session:
+        story = tell_story(session, stack_id)
+        values: dict[str, Any] = {
+            "story": story,
+            "cards": _cards(gateway, session, story),
+            "position": _position(story),
+            "stretch": Stretch(black, white, curve),
+        }
+        return render_page(request, gateway, session, "stack.html", here="gallery", **values)
+
+
+def _cards(gateway: Gateway, session: Session, story: StackStory) -> dict[str, Any]:
+    """Give the header's cards; none of a file that cannot be had at the moment."""
+    if not story.has_file:
+        return {}
+    try:
+        row = file_of(session, story.picture.view.id)
+        return dict(read_cards(gateway.settings.archive_path, row).cards)
+    except Problem:
+        return {}
+
+
+def _position(story: StackStory) -> str | None:
+    view = story.picture.view
+    if view.ra_deg is None or view.dec_deg is None:
+        return None
+    return sexagesimal(view.ra_deg, view.dec_deg)
+
+
+@router.get("/sky")
+def sky(request: Request, gateway: GatewayDep) -> HTMLResponse:
+    """Show the whole sky with what was observed and delivered."""
+    with gateway.store.read() as session:
+        values = sky_page.values(request.app.state.sky_memory.map_of(session))
+        return render_page(request, gateway, session, "sky.html", here="sky", **values)
+
+
+@router.get("/deliveries")
+def deliveries(
+    request: Request, gateway: GatewayDep, state: DeliveryState | None = None, cursor: _Cursor = None
+) -> HTMLResponse:
+    """Show the deliveries, the latest first."""
+    part = PageRequest(_LINES, None if cursor is None else int(cursor))
+    with gateway.store.read() as session:
+        page = list_deliveries(session, part, Filters(), state)
+        values: dict[str, Any] = {
+            "page": page,
+            "state": state,
+            "query": urlencode({"state": state.value} if state else {}),
+            "counts": _delivery_counts(session),
+            "paused": paused_destinations(session),
+            "retryable": _retryable(session, [delivery.id for delivery in page.items]),
+        }
+        return render_page(request, gateway, session, "deliveries.html", here="deliveries", **values)
+
+
+def _delivery_counts(session: Session) -> dict[str, int]:
+    query = select(Delivery.state, func.count().label("number")).group_by(Delivery.state)
+    found = {row.state: row.number for row in session.execute(query)}
+    return {state.value: found[state] for state in DeliveryState if found.get(state)}
+
+
+def _retryable(session: Session, ids: list[int]) -> frozenset[int]:
+    rows = session.scalars(select(Delivery).where(Delivery.id.in_(ids)))
+    return frozenset(row.id for row in rows if can_be_retried(row))
+
+
+@router.get("/telescopes")
+def telescopes(request: Request, gateway: GatewayDep) -> HTMLResponse:
+    """Show the telescopes, what each is doing, and the services."""
+    with gateway.store.read() as session:
+        now = telescopes_now(session)
+        services, backlog = current_services(gateway)
+        values: dict[str, Any] = {
+            "telescopes": now,
+            "unseen": unseen_telescopes(gateway, now),
+            "pauses": tuple(pause_views(session)),
+            "services": services,
+            "backlog": backlog,
+            "ignored": ignored_files(session),
+        }
+        return render_page(request, gateway, session, "telescopes.html", here="telescopes", **values)
+
+
+@router.get("/plan")
+def plan(request: Request, gateway: GatewayDep) -> HTMLResponse:
+    """Show the observation network's plan and interrupts."""
+    settings, now = gateway.settings, gateway.clock()
+    with gateway.store.read() as session:
+        row = network.present_plan(session)
+        values: dict[str, Any] = {
+            "plan": None if row is None else network.plan_view(row, settings, now),
+            "interrupts": network.list_interrupts(session, PageRequest(_INTERRUPTS, None), now).items,
+            "is_enabled": bool(settings.cloud.enabled and settings.cloud.url),
+        }
+        return render_page(request, gateway, session, "plan.html", here="plan", **values)
+
+
+@router.get("/settings")
+def settings(request: Request, gateway: GatewayDep) -> HTMLResponse:
+    """Show every setting."""
+    sections = list_settings(gateway.settings)
+    with gateway.store.read() as session:
+        return render_page(request, gateway, session, "settings.html", here="settings", sections=sections)
+
+
+@router.get("/more")
+def more(request: Request, gateway: GatewayDep) -> HTMLResponse:
+    """Show the pages that have no place in a telephone's menu."""
+    with gateway.store.read() as session:
+        return render_page(request, gateway, session, "more.html", here="more")
