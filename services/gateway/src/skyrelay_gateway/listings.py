@@ -125,8 +125,9 @@ def block_stacks(session: Session, block_id: int) -> tuple[StackView, ...]:
 
 
 def block_deliveries(session: Session, block_id: int) -> tuple[DeliveryView, ...]:
-    """Give the deliveries of a block's stacks, the first first."""
-    rows = session.execute(_delivery_query().where(Stack.block_id == block_id).order_by(Delivery.id))
+    """Give the deliveries of a block's stacks, and of its raw frames, the first first."""
+    is_of_block = or_(Stack.block_id == block_id, Delivery.block_id == block_id)
+    rows = session.execute(_delivery_query().where(is_of_block).order_by(Delivery.id))
     return tuple(
         delivery_view(row.Delivery, row.Stack, row.Block, row.telescope, row.Measurement) for row in rows
     )
@@ -142,8 +143,12 @@ def list_deliveries(
     if (
         filters.telescope is not None
     ):  # by its stacks: the blocks of one would be looked for from the latest on
-        stacks = select(Stack.id).where(Stack.telescope_id == find_telescope(session, filters.telescope))
-        query = query.where(Delivery.stack_id.in_(stacks))
+        telescope_id = find_telescope(session, filters.telescope)
+        stacks = select(Stack.id).where(Stack.telescope_id == telescope_id)
+        sent_raw = select(Block.id).where(
+            Block.telescope_id == telescope_id, Block.state == BlockState.RAW.value
+        )
+        query = query.where(or_(Delivery.stack_id.in_(stacks), Delivery.block_id.in_(sent_raw)))
         filters = replace(filters, telescope=None)
     rows, cursor = _part(session, _confined(session, query, filters), Delivery.id, page)
     views = (
