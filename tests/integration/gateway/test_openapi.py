@@ -119,6 +119,8 @@ def test_every_call_has_an_example_that_is_taken(gateway: GatewayClient) -> None
     tried = 0
     for path, methods in document["paths"].items():
         for call in (each for method, each in methods.items() if method == "post"):
+            if "access" in call["tags"]:  # an example of a password would be one that somebody takes
+                continue
             reference = call["requestBody"]["content"]["application/json"]["schema"]["$ref"]
             examples = document["components"]["schemas"][reference.rpartition("/")[2]]["examples"]
             for example in examples:
