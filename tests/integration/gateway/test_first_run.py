@@ -136,6 +136,9 @@ def test_a_telescope_that_is_away_is_named_and_can_be_added_all_the_same(first_r
     page = first_run.said("/setup/telescopes/add", {"trial": str(first_run.trials()[-1].id)})
     assert "garden" in page
     assert [each.name for each in first_run.settings().telescopes] == ["garden"]
+    first_run.send("/setup/telescopes/check", {**fields, "name": "yard"})
+    first_run.send("/setup/telescopes/add", {"trial": str(first_run.trials()[-1].id)})
+    assert [each.name for each in first_run.settings().telescopes] == ["yard"]
 
 
 def test_the_key_is_tried_and_what_is_wrong_is_named(
