@@ -28,6 +28,7 @@ from skyrelay.store.telescopes import lay_down_configured
 from skyrelay_simulators.telescope import SimulatedTelescope
 from skyrelay_stacker.driving import stack_block
 from skyrelay_stacker.looking import look_at_telescope
+from skyrelay_stacker.purging import see_to_purge
 from skyrelay_stacker.reconciling import due_work, reconcile
 from skyrelay_stacker.taking_in import take_in
 from skyrelay_stacker.workshop import Workshop
@@ -35,6 +36,11 @@ from support.fits_files import BLOCK
 from support.redis_server import RedisServer
 from support.telescopes import settings_of, sub_folder
 
+_DOERS = {
+    TaskName.LOOK_AT_TELESCOPE: look_at_telescope,
+    TaskName.STACK_BLOCK: stack_block,
+    TaskName.PURGE: see_to_purge,
+}
 STACKING = {"min_exptime": 40.0, "idle_s": 0.0}
 
 
@@ -104,9 +110,7 @@ class Home:
         for _ in range(rounds):
             due = [work for row in self.rows(Telescope) if (work := self._due(row)) is not None]
             for task, number in due:
-                {TaskName.LOOK_AT_TELESCOPE: look_at_telescope, TaskName.STACK_BLOCK: stack_block}[task](
-                    self.workshop, number
-                )
+                _DOERS[task](self.workshop, number)
             if not due:
                 return
         raise AssertionError(f"still due after {rounds} rounds: {due}")

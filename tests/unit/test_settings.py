@@ -198,6 +198,11 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
     ("content", "said"),
     [
         ({"stacking": {"block_minutes": 7}}, "stacking.block_minutes: 7 is no block length"),
+        (
+            {"crowdsky": {"route": "raw"}, "stacking": {"block_minutes": 5}},
+            "crowdsky.route: raw sends CrowdSky's quarter hours",
+        ),
+        ({"crowdsky": {"route": "raw"}, "stacking": {"block_time": "name"}}, "stacking.block_time: start"),
         ({"stacking": {"when": "dusk"}}, "stacking.when: "),
         ({"stacking": {"grace_s": float("inf")}}, "stacking.grace_s: Input should be a finite number"),
         ({"stacking": {"min_exptime": float("nan")}}, "stacking.min_exptime: "),
@@ -426,3 +431,28 @@ def test_a_telescope_for_plans_that_is_not_there_is_named(tmp_path: Path) -> Non
     file.write_text("telescopes: [{name: garden, host: a}]\ncloud: {telescope: gardn}\n", encoding="utf-8")
     with pytest.raises(ConfigurationError, match=r"cloud\.telescope.*did you mean 'garden'"):
         load_settings(file, environ={})
+
+
+def test_the_broker_has_the_usual_ports_and_a_password_from_a_file(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("0123\n", encoding="utf-8")
+    mqtt = load(tmp_path, {"mqtt": {"host": "h"}}, SKYRELAY_MQTT__PASSWORD_FILE=str(secret)).mqtt
+    assert (mqtt.port_in_use, mqtt.password.get_secret_value()) == (1883, "0123")
+    assert load(tmp_path, {"mqtt": {"tls": True}}, SKYRELAY_MQTT__USERNAME="007").mqtt.port_in_use == 8883
+    assert load(tmp_path, {"mqtt": {"tls": True, "port": 2}}).mqtt.port_in_use == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ({"unit": "°C"}, "say where it stands"),
+        ({"topic": "sky/+/now"}, "is no topic"),
+        ({"topic": "sky/#"}, "is no topic"),
+        ({"path": "a", "observed_at": "b"}, "observed_at is for a topic"),
+        ({"topic": "sky/now"}, "mqtt.host is empty"),
+    ],
+)
+def test_a_value_of_the_conditions_that_stands_nowhere_is_named(
+    tmp_path: Path, value: dict[str, str], said: str
+) -> None:
+    assert said in problem(tmp_path, {"cloud": {"conditions": {"values": {"sky": value}}}})

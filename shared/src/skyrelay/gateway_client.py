@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import requests
@@ -36,13 +37,21 @@ def ask_gateway(settings: Settings, path: str) -> Any:
     PermanentError
         If it refuses, in its own words.
     """
+    return _speak(settings, "GET", path)
+
+
+def tell_gateway(settings: Settings, path: str, body: Mapping[str, Any]) -> Any:
+    """Give the JSON that the gateway answers to ``POST path``; raises as `ask_gateway` does."""
+    return _speak(settings, "POST", path, json=dict(body))
+
+
+def _speak(settings: Settings, method: str, path: str, **content: Any) -> Any:
     address = gateway_address(settings.gateway)
+    content |= {"headers": _credentials(settings), "timeout": _TIMEOUT_S, "allow_redirects": False}
     try:
         with requests.Session() as session:
             session.trust_env = False  # no proxy of the environment stands between us and ourselves
-            response = session.get(
-                address + path, headers=_credentials(settings), timeout=_TIMEOUT_S, allow_redirects=False
-            )
+            response = session.request(method, address + path, **content)
             answer = response.json()
     except requests.RequestException as error:
         raise TransientError(
@@ -51,10 +60,13 @@ def ask_gateway(settings: Settings, path: str) -> Any:
     if response.status_code == requests.codes.unauthorized:
         raise PermanentError(_WHO_ASKS)
     if not response.ok:
-        raise PermanentError(
-            str(answer.get("detail") or answer.get("title") or f"status {response.status_code}")
-        )
+        raise PermanentError(_in_words(answer, response.status_code))
     return answer
+
+
+def _in_words(problem: Mapping[str, Any], status: int) -> str:
+    words = str(problem.get("detail") or problem.get("title") or f"status {status}")
+    return f"{words} {problem['what_to_do']}" if problem.get("what_to_do") else words
 
 
 def newest_night(settings: Settings) -> str:

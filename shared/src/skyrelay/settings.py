@@ -15,7 +15,7 @@ from datetime import time
 from functools import cache
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeGuard, get_args
+from typing import Annotated, Any, Literal, Self, TypeGuard, get_args
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -31,6 +31,7 @@ from pydantic import (
     SecretStr,
     ValidationError,
     field_validator,
+    model_validator,
 )
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -201,6 +202,8 @@ class CrowdSkySettings(_Section):
     username: str = ""
     password: SecretStr = SecretStr("")
     scrub_location: bool | None = None
+    route: Literal["stack", "raw"] = "stack"
+    raw_after_h: float = Field(default=168.0, ge=0.0)
     bandwidth_limit: float = Field(default=0.0, ge=0.0)
     quiet_hours: Annotated[tuple[QuietHours, ...], BeforeValidator(_as_spans)] = ()
     confirm_s: float = Field(default=60.0, ge=0.1)
@@ -210,6 +213,16 @@ class CrowdSkySettings(_Section):
     def scrubs_location(self) -> bool:
         """Whether coordinates are removed before anything leaves the house."""
         return self.scrub_location is not False
+
+    @property
+    def prefers_raw(self) -> bool:
+        """Whether blocks go to the server's own stacker, and the telescopes stack only what is asked for."""
+        return self.enabled and self.route == "raw"
+
+    @property
+    def falls_back_to_raw(self) -> bool:
+        """Whether a block that its telescope cannot stack goes to the server's own stacker by itself."""
+        return self.enabled and self.raw_after_h > 0
 
 
 Gigabytes = Annotated[float, Field(ge=0.0)]
@@ -250,20 +263,64 @@ class PhotometrySettings(_Section):
     filter_name: str = ""
 
 
-class ConditionValue(_Section):
-    """One value of the conditions: where it stands in the source's JSON, and its unit."""
+class MqttSettings(_Section):
+    """The home's MQTT broker; an empty ``host``: there is none."""
 
-    path: str = Field(min_length=1)
+    host: str = ""
+    port: Port | None = None
+    username: str = ""
+    password: SecretStr = SecretStr("")
+    tls: bool = False
+    ca_file: Path | None = None
+
+    @property
+    def port_in_use(self) -> int:
+        """The port, where none is set the usual one."""
+        return self.port or (8883 if self.tls else 1883)
+
+
+def _check_topic(topic: str) -> str:
+    if any(sign in topic for sign in "+#\0") or len(topic.encode("utf-8", "replace")) > _MOST_TOPIC_BYTES:
+        raise ValueError("is no topic: write one in full, without + and #")
+    return topic
+
+
+_MOST_TOPIC_BYTES = 65_535  # MQTT 3.1.1, section 1.5.3
+
+
+class ConditionValue(_Section):
+    """One value of the conditions, and its unit.
+
+    ``path``: where it stands in the JSON of the source, or of the messages of ``topic``; a topic without a
+    path carries the value alone. ``observed_at``: where the time of observation stands in its messages.
+    """
+
+    topic: Annotated[str, AfterValidator(_check_topic)] = ""
+    path: str = ""
     unit: str = ""
+    observed_at: str = ""
+
+    @model_validator(mode="after")
+    def _is_somewhere(self) -> Self:
+        if not self.topic and not self.path:
+            raise ValueError("say where it stands: in the source's JSON (path), or on an MQTT topic (topic)")
+        if self.observed_at and not self.topic:
+            raise ValueError("observed_at is for a topic; the source's is cloud.conditions.observed_at")
+        return self
 
 
 class ConditionsSettings(_Section):
-    """Where local conditions come from beside the telescope; an empty ``source``: from nowhere."""
+    """Where local conditions come from beside the telescope: a ``source`` of JSON, and topics of MQTT."""
 
     source: str = ""
     observed_at: str = ""
     max_age_s: float = Field(default=900.0, gt=0.0)
     values: dict[str, ConditionValue] = {}
+
+    @property
+    def topics(self) -> frozenset[str]:
+        """The MQTT topics that values come from."""
+        return frozenset(value.topic for value in self.values.values() if value.topic)
 
 
 class CloudSettings(_Section):
@@ -342,6 +399,7 @@ class Settings(BaseSettings):
     observatory: ObservatorySettings = ObservatorySettings()
     photometry: PhotometrySettings = PhotometrySettings()
     cloud: CloudSettings = CloudSettings()
+    mqtt: MqttSettings = MqttSettings()
     gateway: GatewaySettings = GatewaySettings()
     flower: FlowerSettings = FlowerSettings()
     redis_url: Annotated[SecretStr, AfterValidator(_check_redis_url)] = SecretStr("")
@@ -349,6 +407,16 @@ class Settings(BaseSettings):
     data_dir: Path = Path("data")
     secret_key_file: Path | None = None
     setup: Literal["ask", "done"] = "ask"
+
+    @model_validator(mode="after")
+    def _raw_frames_are_sent_by_chunk(self) -> Self:
+        chunks = self.stacking.block_minutes == BLOCK_MINUTES and self.stacking.block_time == "start"
+        if self.crowdsky.prefers_raw and not chunks:
+            raise ValueError(
+                "crowdsky.route: raw sends CrowdSky's quarter hours, by the start of each exposure: "
+                "it needs stacking.block_minutes: 15 and stacking.block_time: start"
+            )
+        return self
 
     _sources: Mapping[str, Source] = PrivateAttr(default_factory=dict)  # by key; a default has none
 
@@ -589,6 +657,8 @@ _SECRET_KEYS = (
     "CROWDSKY__PASSWORD",
     "CROWDSKY__USERNAME",
     "CLOUD__API_KEY",
+    "MQTT__USERNAME",
+    "MQTT__PASSWORD",
     "GATEWAY__PASSWORD",
     "GATEWAY__TOKEN",
 )
@@ -680,6 +750,7 @@ def _check_names(settings: Settings) -> None:
         if twice:
             problem = f"the {what} {twice[0]!r} is given twice; each has its own"
             raise SettingsRefused([("telescopes", problem)])
+    _check_condition_topics(settings)
     floors = settings.archive.reserve_gb
     for name in floors if isinstance(floors, dict) else ():
         _check_telescope("archive.reserve_gb", name, names)
@@ -695,3 +766,8 @@ def _check_telescope(key: str, name: str, names: list[str]) -> None:
         near = difflib.get_close_matches(name, names, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise SettingsRefused([(key, f"no telescope is named {name!r}{hint}")])
+
+
+def _check_condition_topics(settings: Settings) -> None:
+    if settings.cloud.conditions.topics and not settings.mqtt.host:
+        raise SettingsRefused([("mqtt.host", "is empty, and cloud.conditions.values names topics: set it")])

@@ -11,7 +11,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from sqlalchemy import select
 
+from skyrelay.store.engine import Store
+from skyrelay.store.migrate import migrate
+from skyrelay.store.tables import Delivery
 from skyrelay_simulators.crowdsky import Fault, SimulatedCrowdSky
 from skyrelay_simulators.telescope import SmbBackend
 from support.fits_files import write_fits
@@ -68,6 +72,25 @@ def stacks(tmp_path: Path) -> Path:
     folder.mkdir()
     write_fits(folder / NAME)
     return folder
+
+
+def test_with_the_services_database_they_go_through_its_outbox(
+    server: SimulatedCrowdSky, config: Path, stacks: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+    store = Store(f"sqlite:///{tmp_path / 'data' / 'skyrelay.db'}")
+    migrate(store)
+    write_fits(stacks / "CrowdSky_1.fit", DATE_OBS=None)
+    done = skyrelay(config, "upload", "--local-dir", stacks, "--json")
+
+    answer = json.loads(done.stdout)
+    (place,) = answer["places"].values()
+    outcomes = {stack["name"]: stack["outcome"] for stack in place["stacks"]}
+    assert outcomes == {NAME: "uploaded", "CrowdSky_1.fit": "failed"}
+    assert (done.returncode, answer["complete"], len(server.uploads)) == (1, False, 1)
+    with store.read() as session:
+        assert session.scalars(select(Delivery)).one().accepted_at is not None
+    store.close()
 
 
 def test_stacks_of_a_folder_are_uploaded_once_and_shown(

@@ -90,12 +90,14 @@ def test_the_consumer_submits_what_it_makes_of_frame_events(
 
 
 def test_the_settings_load(tmp_path: Path) -> None:
-    first, second = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
-    for number, text in enumerate((first, second)):
+    texts = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    for number, text in enumerate(texts):
         file = tmp_path / f"{number}.yaml"
         file.write_text(text, encoding="utf-8")
     assert load_settings(tmp_path / "0.yaml", environ={}).cloud.telescope == "garden"
     assert load_settings(tmp_path / "1.yaml", environ={}).cloud.conditions.values["wind_speed"].unit == "m/s"
+    over_mqtt = load_settings(tmp_path / "2.yaml", environ={})
+    assert (over_mqtt.mqtt.port_in_use, len(over_mqtt.cloud.conditions.topics), len(texts)) == (8883, 2, 3)
 
 
 @pytest.mark.parametrize("field", list(GivenMeasurement.model_fields))

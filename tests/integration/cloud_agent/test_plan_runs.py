@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from skyrelay.cloud.client import CloudPlan
 from skyrelay.errors import PermanentError, RefusedByRule, SkyrelayError
@@ -15,12 +16,14 @@ from skyrelay.service import utc_now
 from skyrelay.settings import CloudSettings, ObservatorySettings, Settings
 from skyrelay.store.engine import Store
 from skyrelay.store.leases import release_lease, take_lease
-from skyrelay.store.tables import CloudPlanRow
+from skyrelay.store.tables import CloudInterrupt, CloudPlanRow
 from skyrelay.store.telescopes import lay_down_configured
 from skyrelay_cloud_agent.handing_over import choose_telescope
-from skyrelay_cloud_agent.plan_books import present_plan, record_plan
+from skyrelay_cloud_agent.interrupt_runs import InterruptRuns
+from skyrelay_cloud_agent.plan_books import present_plan, record_interrupt, record_plan
 from skyrelay_cloud_agent.plan_runs import PlanRuns
 from skyrelay_simulators.telescope import SimulatedTelescope
+from skyrelay_simulators.telescope.observation import Activity, View
 from support.telescopes import MakeTelescope, asked, make_telescope, settings_of
 
 __all__ = ["make_telescope"]
@@ -53,6 +56,7 @@ class Desk:
     settings: Settings
     now: datetime = EVENING
     runs: PlanRuns = field(init=False)
+    interrupts: InterruptRuns = field(init=False)
 
     def __post_init__(self) -> None:
         with self.store.write() as session:
@@ -64,6 +68,7 @@ class Desk:
         section = self.settings.cloud.model_copy(update=cloud)
         self.settings = self.settings.model_copy(update={"cloud": section})
         self.runs = PlanRuns(self.settings, self.store, clock=lambda: self.now)
+        self.interrupts = InterruptRuns(self.settings, self.store, clock=lambda: self.now)
 
     def give(self, *items: Any, plan_id: str = "tonight", ask: bool = True, replace: bool = False) -> None:
         """Write a plan down as the polls do; ask for its run as the page does."""
@@ -76,7 +81,8 @@ class Desk:
     def turn(self, after: timedelta = timedelta(0)) -> CloudPlanRow:
         """Let time pass, and take a turn; give the plan's row."""
         self.now += after
-        self.runs.turn()
+        self.interrupts.run_what_waits()
+        self.runs.run_what_waits()
         with self.store.read() as session:
             row = present_plan(session)
         assert row is not None
@@ -173,7 +179,7 @@ def test_a_plan_of_the_users_is_never_replaced(desk: Desk) -> None:
     desk.telescope.device.observation.begin_plan({"plan_name": "mine", "list": []})
     desk.give(M31)
     row = desk.turn()
-    assert row.run_state == "refused"
+    assert (row.run_state, row.can_replace) == ("refused", True)
     assert "mine" in row.run_reason
     assert desk.working_on()["plan_name"] == "mine"
 
@@ -200,8 +206,6 @@ def test_a_telescope_that_is_driven_by_the_stacker_is_waited_for(desk: Desk) -> 
 
 
 def test_a_telescope_that_observes_is_waited_for(desk: Desk) -> None:
-    from skyrelay_simulators.telescope.observation import Activity, View
-
     desk.telescope.device.observation.begin(View(Activity.WORKING, "Stack", "star", "M 42"))
     desk.give(M31)
     assert desk.turn().run_state == "waiting"
@@ -247,28 +251,56 @@ def test_a_telescope_that_is_not_there_is_named(desk: Desk) -> None:
         choose_telescope(desk.store, desk.settings)
 
 
-def interrupt(**changes: Any) -> dict[str, Any]:
-    """Give an interrupt that stands high over Vienna."""
-    return {"id": 7, "name": "GRB 261125A", "reason": "afterglow", "ra_deg": 10.7, "dec_deg": 41.3, **changes}
+def seen(desk: Desk, *, ask: bool = False, replace: bool = False, **changes: Any) -> dict[str, Any]:
+    """Write an interrupt that stands high over Vienna down as the polls do; ask for it as the page does."""
+    usual = {"id": 7, "name": "GRB 261125A", "reason": "afterglow", "ra_deg": 10.7, "dec_deg": 41.3}
+    interrupt = {**usual, **changes}
+    with desk.store.write() as session:
+        row = record_interrupt(session, desk.settings.cloud.url, interrupt, desk.now)
+        if ask:
+            row.run_asked_at, row.run_state, row.replace_running = desk.now, "waiting", replace
+    return interrupt
+
+
+def look_at_interrupts(desk: Desk, after: timedelta = timedelta(0)) -> CloudInterrupt:
+    """Let time pass, and see to what waits; give the last interrupt's row."""
+    desk.now += after
+    desk.interrupts.run_what_waits()
+    with desk.store.read() as session:
+        return session.scalars(select(CloudInterrupt).order_by(CloudInterrupt.id.desc())).first() or (
+            pytest.fail("there is no interrupt")
+        )
 
 
 def test_an_interrupt_is_a_notice_only_unless_plans_run_by_themselves(desk: Desk) -> None:
-    desk.runs.take_interrupt(interrupt())
+    desk.interrupts.take(seen(desk))
+    assert look_at_interrupts(desk).run_state == ""
     assert desk.working_on() is None
 
 
 def test_an_interrupt_is_handed_over_under_the_same_rules(desk: Desk) -> None:
     desk.prefer(auto_run_plans=True)
-    desk.runs.take_interrupt(interrupt())
+    desk.interrupts.take(seen(desk))
     (view,) = desk.working_on()["list"]
     assert (view["target_name"], view["start_min"], view["duration_min"]) == ("GRB 261125A", 19 * 60, 20)
+    row = look_at_interrupts(desk)
+    assert (row.run_state, row.telescope, row.run_at) == ("handed over", "garden", EVENING)
+
+
+def test_an_interrupt_that_was_handed_over_is_not_sent_again_when_it_is_told_again(desk: Desk) -> None:
+    desk.prefer(auto_run_plans=True)
+    desk.interrupts.take(seen(desk))
+    desk.telescope.device.observation.end_plan()
+    desk.now += timedelta(minutes=30)
+    desk.interrupts.take(seen(desk))
+    assert asked(desk.telescope, "set_view_plan") == 1
 
 
 @pytest.mark.parametrize("change", [{"ra_deg": 999.0}, {"dec_deg": -80}, {"ra_deg": None}, {"name": ""}])
 def test_an_interrupt_that_cannot_be_pointed_at_is_not_handled(desk: Desk, change: dict[str, Any]) -> None:
     desk.prefer(auto_run_plans=True)
     with pytest.raises(SkyrelayError):
-        desk.runs.take_interrupt(interrupt(**change))
+        desk.interrupts.take(seen(desk, **change))
     assert asked(desk.telescope, "set_view_plan") == 0
 
 
@@ -276,4 +308,51 @@ def test_an_interrupt_never_replaces_a_running_plan(desk: Desk) -> None:
     desk.prefer(auto_run_plans=True)
     desk.telescope.device.observation.begin_plan({"plan_name": "mine", "list": []})
     with pytest.raises(RefusedByRule, match="mine"):
-        desk.runs.take_interrupt(interrupt())
+        desk.interrupts.take(seen(desk))
+    row = look_at_interrupts(desk)
+    assert (row.run_state, row.can_replace) == ("refused", True)
+    desk.telescope.device.observation.end_plan()
+    desk.interrupts.take(seen(desk))  # as at the next poll
+    assert desk.working_on()["list"][0]["target_name"] == "GRB 261125A"
+
+
+def test_an_interrupt_is_handed_over_when_a_person_asks(desk: Desk) -> None:
+    seen(desk, ask=True)
+    row = look_at_interrupts(desk)
+    assert (row.run_state, row.run_reason, row.telescope) == ("handed over", "", "garden")
+    assert desk.working_on()["plan_name"] == "interrupt 7 GRB 261125A"
+
+
+def test_an_interrupt_replaces_what_runs_only_with_leave(desk: Desk) -> None:
+    desk.telescope.device.observation.begin_plan({"plan_name": "mine", "list": []})
+    seen(desk, ask=True)
+    row = look_at_interrupts(desk)
+    assert (row.run_state, row.can_replace) == ("refused", True)
+    assert "mine" in row.run_reason
+    assert desk.working_on()["plan_name"] == "mine"
+    desk.now += timedelta(seconds=1)
+    seen(desk, ask=True, replace=True)
+    assert look_at_interrupts(desk).run_state == "handed over"
+    assert desk.working_on()["plan_name"] == "interrupt 7 GRB 261125A"
+
+
+def test_an_interrupt_waits_for_a_telescope_that_observes_until_it_expires(desk: Desk) -> None:
+    desk.telescope.device.observation.begin(View(Activity.WORKING, "Stack", "star", "M 42"))
+    expires_at = (desk.now + timedelta(minutes=5)).isoformat()
+    seen(desk, ask=True, expires_at=expires_at)
+    assert look_at_interrupts(desk).run_state == "waiting"
+    row = look_at_interrupts(desk, timedelta(minutes=6))
+    assert (row.run_state, row.run_reason) == ("refused", "it has expired")
+    desk.telescope.device.observation.end()
+    assert look_at_interrupts(desk, timedelta(minutes=1)).run_state == "refused"
+    assert asked(desk.telescope, "set_view_plan") == 0
+
+
+def test_a_plan_waits_for_an_interrupt_that_is_being_observed(desk: Desk) -> None:
+    seen(desk, ask=True)
+    desk.give(M31)
+    row = desk.turn()
+    assert (row.run_state, row.can_replace) == ("waiting", False)
+    assert "interrupt 7" in row.run_reason
+    desk.telescope.device.observation.end_plan()
+    assert desk.turn(timedelta(seconds=31)).run_state == "handed over"

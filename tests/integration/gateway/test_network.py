@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from typing import Any
 
 import pytest
@@ -11,7 +14,7 @@ from sqlalchemy import select
 
 from skyrelay.settings import CloudSettings, ObservatorySettings, Settings
 from skyrelay.store.engine import Store
-from skyrelay.store.tables import CloudInterrupt, CloudPlanRow, Delivery, Measurement
+from skyrelay.store.tables import AuditEntry, CloudInterrupt, CloudPlanRow, Delivery, Measurement
 from support.gateway import GatewayClient, running_gateway
 from support.redis_server import RedisServer
 
@@ -112,6 +115,117 @@ def test_interrupts_are_listed_with_their_state(gateway: GatewayClient, store: S
     assert len(gateway.read("/api/v1/interrupts", limit=9, cursor=page["next_cursor"])["items"]) == 3
 
 
+def put_interrupt(store: Store, **columns: Any) -> int:
+    """Write an interrupt down as the agent does; give its id."""
+    payload = {
+        "id": 7,
+        "name": "GRB",
+        "reason": "<b>afterglow</b>",
+        "ra_deg": 10.0,
+        "dec_deg": 41.0,
+        "mag": 14,
+    }
+    usual: dict[str, Any] = {"name": "GRB", "payload": payload, "received_at": NOW, "attempts": 0}
+    with store.write() as session:
+        row = CloudInterrupt(cloud_url="u", number="7", problem="", **{**usual, **columns})
+        session.add(row)
+        session.flush()
+        return row.id
+
+
+def test_observing_an_interrupt_is_written_down_for_the_agent(gateway: GatewayClient, store: Store) -> None:
+    number = put_interrupt(store, can_replace=True, run_state="refused", run_reason="another plan")
+    answer = gateway.post(f"/api/v1/interrupts/{number}/run", {"replace_running": True})
+    assert (answer.status_code, answer.json()["run_state"]) == (202, "waiting")
+    with store.read() as session:
+        row = session.scalars(select(CloudInterrupt)).one()
+    assert (row.run_asked_at, row.replace_running, row.run_reason) == (NOW, True, "")
+    with store.read() as session:
+        entry = session.scalars(select(AuditEntry).where(AuditEntry.subject_kind == "interrupt")).one()
+    assert (entry.event, entry.actor, entry.subject_id) == ("run asked for", "gateway", number)
+
+
+def test_an_interrupt_that_cannot_be_observed(gateway: GatewayClient, store: Store) -> None:
+    assert gateway.post("/api/v1/interrupts/99/run", {}).status_code == 404
+    number = put_interrupt(store, expires_at=NOW)
+    assert gateway.post(f"/api/v1/interrupts/{number}/run", {}).status_code == 409
+    assert gateway.post(f"/api/v1/interrupts/{number}/run", {"replace": True}).status_code == 422
+
+
+def buttons(html: str) -> list[tuple[str, Any, str]]:
+    """Give the buttons of a page: where they post, what, and what they say."""
+    found = re.findall(r'data-post="([^"]+)" data-body="([^"]*)">([^<]+)<', html)
+    return [(path, json.loads(unescape(body)), words) for path, body, words in found]
+
+
+def test_the_page_shows_an_interrupt_and_the_plan_with_a_button_for_each(
+    gateway: GatewayClient, store: Store
+) -> None:
+    put_plan(store, ITEM, {**ITEM, "target": "LMC", "dec": -70})
+    number = put_interrupt(store, handled_at=NOW, acked_at=NOW, expires_at=NOW + timedelta(hours=1))
+    html = gateway.get("/").text
+    assert "Look at GRB" in html
+    assert "&lt;b&gt;afterglow&lt;/b&gt;" in html
+    assert "magnitude 14.0, until 19:00 UTC" in html
+    assert "1 of 2 targets can be observed" in html
+    assert "it is below the horizon" in html
+    assert buttons(html) == [
+        (f"api/v1/interrupts/{number}/run", {}, "Observe it now"),
+        ("api/v1/plan/run", {"plan_id": "tonight", "replace_running": False}, "Run it"),
+    ]
+    for path, body, _ in buttons(html):
+        assert gateway.post(f"/{path}", body).status_code == 202
+    html = gateway.get("/").text
+    assert html.count("It waits for the telescope") == 2
+    assert buttons(html) == []
+
+
+def test_what_was_refused_for_a_running_plan_is_offered_in_its_place(
+    gateway: GatewayClient, store: Store
+) -> None:
+    refused = {
+        "run_state": "refused",
+        "run_reason": "garden works on another plan (mine)",
+        "can_replace": True,
+    }
+    put_plan(store, ITEM, **refused)
+    number = put_interrupt(store, **refused)
+    html = gateway.get("/").text
+    assert html.count("garden works on another plan (mine)") == 2
+    assert buttons(html) == [
+        (f"api/v1/interrupts/{number}/run", {"replace_running": True}, "Observe it instead of what runs"),
+        ("api/v1/plan/run", {"plan_id": "tonight", "replace_running": True}, "Run it instead of what runs"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"expires_at": NOW - timedelta(minutes=1)},
+        {"run_state": "handed over"},
+        {"received_at": NOW - timedelta(hours=25)},
+    ],
+)
+def test_the_page_is_silent_on_what_is_over(
+    gateway: GatewayClient, store: Store, columns: dict[str, Any]
+) -> None:
+    put_interrupt(store, **columns)
+    put_plan(store, {**ITEM, "startTime": "18:00"})
+    html = gateway.get("/").text
+    assert "Look at" not in html
+    assert "Plan of the network" not in html
+
+
+def test_with_the_network_switched_off_no_button_is_shown(store: Store, redis_server: RedisServer) -> None:
+    put_plan(store, ITEM)
+    number = put_interrupt(store)
+    with running_gateway(store, redis_server.url, Settings(setup="done"), clock=lambda: NOW) as gateway:
+        html = gateway.get("/").text
+        assert "Look at GRB" in html
+        assert buttons(html) == []
+        assert gateway.post(f"/api/v1/interrupts/{number}/run", {}).status_code == 409
+
+
 def test_a_measurement_is_queued_once_bit_for_bit(gateway: GatewayClient, store: Store) -> None:
     body = {"measurement": GOOD, "conditions": {"clouds": 0.1}}
     first, second = (gateway.post("/api/v1/measurements", body) for _ in range(2))
@@ -185,7 +299,7 @@ def test_with_the_cloud_switched_off_nothing_is_taken(store: Store, redis_server
 
 
 def test_what_changes_something_takes_json_only(gateway: GatewayClient) -> None:
-    for path in ("/api/v1/measurements", "/api/v1/plan/run"):
+    for path in ("/api/v1/measurements", "/api/v1/plan/run", "/api/v1/interrupts/1/run"):
         assert (
             gateway.send("POST", path, data="{}", headers={"Content-Type": "text/plain"}).status_code == 415
         )

@@ -18,6 +18,7 @@ from skyrelay.service import utc_now
 from skyrelay.store.tables import Block, Stack, Telescope
 from skyrelay_simulators.telescope import KeyPair, SmbBackend, generate_key_pair
 from skyrelay_uploader.due import due_fetches
+from support.fits_files import write_fits
 from support.gateway import running_gateway
 from support.telescopes import (
     CHANGES,
@@ -244,7 +245,7 @@ def test_a_stack_that_another_tool_made_covers_its_block_and_is_sent_only_if_a_p
     take_frames(telescope)
     folder = telescope.emmc.root / "MyWorks" / "M 81"
     folder.mkdir(exist_ok=True)
-    (folder / name).write_bytes(b"another tool's")
+    write_fits(folder / name, DATE_OBS=EVENING.replace(tzinfo=None).isoformat(), OBJECT="M 81")
     home.own(telescope).work()
     assert (home.block().state, asked(telescope, "start_batch_stack")) == (BlockState.COVERED, 0)
     stack = home.only_stack()

@@ -12,8 +12,10 @@ from zoneinfo import ZoneInfo
 import pytest
 from pydantic import SecretStr
 
+from skyrelay.crowdsky.stacks import StackUpload
 from skyrelay.domain.states import DeliveryState
 from skyrelay.outbox.outcomes import QUOTA_PROBE
+from skyrelay.service import utc_now
 from skyrelay.store.secrets import SecretStore
 from skyrelay.store.tables import Delivery, Destination, Stack
 from skyrelay_simulators.crowdsky import Fault
@@ -566,3 +568,23 @@ def test_no_password_comes_into_logs_or_books(
     assert "was not delivered" in captured.out + captured.err + caplog.text
     assert Stack.__tablename__ in books
     assert PASSWORD not in captured.out + captured.err + caplog.text + books
+
+
+def test_a_found_stack_that_whoever_made_it_has_sent_is_not_sent_again(home: Home) -> None:
+    stack_id = home.add_stack(found_at=utc_now(), frames_input=0, exposure_total_s=320.0)
+    stack = home.stack(stack_id)
+    workshop = home.workshop()
+    file = home.telescope.emmc.target_folder(stack.folder) / stack.crowdsky_name
+    workshop.crowdsky(workshop.crowdsky_account()).upload_stack(StackUpload(file, stack.crowdsky_name))
+    home.work()
+    assert (state(home, stack_id), uploads(home)) == (DeliveryState.CONFIRMED, 1)
+
+
+def test_a_found_stack_that_the_server_has_not_is_sent_without_what_nobody_knows(home: Home) -> None:
+    stack_id = home.add_stack(found_at=utc_now(), frames_input=0, exposure_total_s=320.0)
+    home.work()
+    (sent,) = home.crowdsky.requests("upload_stack")
+    assert "n_frames_input" not in sent.fields
+    assert "date_obs_end" not in sent.fields
+    home.work(after=A_MINUTE)
+    assert state(home, stack_id) == DeliveryState.CONFIRMED

@@ -61,9 +61,18 @@ OF_A_FILE = replace(OURS, last_start_at=None, total_exptime_s=320.0)
 
 @pytest.mark.parametrize("end", [END, None])
 @pytest.mark.parametrize("key", [KEY, "20250327.04_HP033810"])
-def test_a_file_alone_does_not_tell_its_end_so_it_may_be_there(end: datetime | None, key: str) -> None:
+def test_of_a_file_which_does_not_tell_its_end_all_else_decides(end: datetime | None, key: str) -> None:
     row = replace(ROW, date_obs_end=end, chunk_key=key, total_exptime_s=320.0)
-    assert find_ours([row], OF_A_FILE) == Finding(None, may_be=row)
+    assert find_ours([row], OF_A_FILE) == Finding(row)
+
+
+def test_of_a_file_a_row_without_a_total_exposure_may_be_it() -> None:
+    assert find_ours([ROW], OF_A_FILE) == Finding(None, may_be=ROW)
+
+
+def test_of_a_stack_whose_end_is_known_a_row_without_an_end_may_be_it() -> None:
+    row = replace(ROW, date_obs_end=None, total_exptime_s=320.0)
+    assert find_ours([row], replace(OURS, total_exptime_s=320.0)) == Finding(None, may_be=row)
 
 
 def test_another_total_exposure_makes_it_another_stack() -> None:

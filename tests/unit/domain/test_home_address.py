@@ -37,8 +37,11 @@ def test_names_of_the_home_are_taken(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["example.com", "8.8.8.8", "192.168.1.50:4700", "192.168.1.0/24", "", "a b", "http://10.0.0.1"]
-)
+    "host",
+    ["example.com", "8.8.8.8", "192.168.1.50:4700", "192.168.1.0/24", "", "a b", "http://10.0.0.1",
+     "2001:4860:4860::8888", "::ffff:8.8.8.8", "64:ff9b::808:808", "224.0.0.1", "local.example.org",
+     "134744072", "0x08080808", "0X8.8", "8.8", "010.8.8.8", "host/path", "user@host", "-x", "a..b"],
+)  # fmt: skip
 def test_names_that_may_lead_elsewhere_are_refused(host: str) -> None:
     with pytest.raises(ValueError, match=r"is no|address"):
         check_home_host(host)

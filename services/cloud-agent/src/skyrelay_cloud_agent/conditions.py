@@ -1,10 +1,10 @@
-"""Local conditions for the heartbeat: of the telescope's row, and of one source of the owner's choice."""
+"""Local conditions for the heartbeat: of the telescope's row, and of the owner's source and MQTT topics."""
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,40 +17,54 @@ from skyrelay.logs import get_logger
 from skyrelay.settings import ConditionsSettings, Settings
 from skyrelay.store.engine import Store
 from skyrelay.store.tables import Telescope
+from skyrelay_cloud_agent.condition_values import MOST_VALUES, AgeUnknown, is_sendable, observed_at, value_at
 from skyrelay_cloud_agent.handing_over import choose_telescope
+from skyrelay_cloud_agent.mqtt_conditions import MqttConditions
 
 _MOST_BYTES = 256 * 1024
 _SOURCE_S = (2.0, 3.0)  # a heartbeat waits for it
 _WHOLE_S = 5.0  # for all of it: one that drips a byte now and then must not hold the heartbeat up
-_MOST_VALUES, _MOST_TEXT = 50, 200
 _STALE = timedelta(minutes=30)  # of a telescope's row: an idle one is looked at every few minutes
 
 _log = get_logger(__name__)
 
 
-def home_conditions(settings: Settings, store: Store, now: datetime) -> dict[str, Any]:
+Part = tuple[dict[str, Any], dict[str, str]]  # values by name, and the units of those that have one
+
+
+def home_conditions(
+    settings: Settings, store: Store, now: datetime, over_mqtt: MqttConditions | None = None
+) -> dict[str, Any]:
     """Give what is known: values, and under ``units`` the unit of each that has one.
 
     Parameters
     ----------
     now
         Aware time; what is older than its age allows is left out.
+    over_mqtt
+        What the topics said, where there are any.
     """
     values: dict[str, Any] = {}
     units: dict[str, str] = {}
-    try:
-        row = choose_telescope(store, settings)
-    except PermanentError:  # none, or several and none is named: then there is nothing to say of one
-        row = None
-    for part, its_units in (of_telescope(row, now), of_source(settings.cloud.conditions, now)):
+    for part, its_units in _parts(settings, store, now, over_mqtt):
         values |= part
         units |= its_units
     return {**values, "units": units} if units else values
 
 
-def of_telescope(row: Telescope | None, now: datetime) -> tuple[dict[str, Any], dict[str, str]]:
+def _parts(
+    settings: Settings, store: Store, now: datetime, over_mqtt: MqttConditions | None
+) -> Iterator[Part]:
+    with suppress(PermanentError):  # none, or several and none is named: then there is nothing to say of one
+        yield of_telescope(choose_telescope(store, settings), now)
+    yield of_source(settings.cloud.conditions, now)
+    if over_mqtt is not None:
+        yield over_mqtt.known(now)
+
+
+def of_telescope(row: Telescope, now: datetime) -> Part:
     """Give what a telescope's row says of it, unless that is old."""
-    if row is None or row.last_seen_at is None or now - row.last_seen_at > _STALE:
+    if row.last_seen_at is None or now - row.last_seen_at > _STALE:
         return {}, {}
     values: dict[str, Any] = {
         "telescope_state": str(row.state),
@@ -64,27 +78,28 @@ def of_telescope(row: Telescope | None, now: datetime) -> tuple[dict[str, Any], 
     return known, {name: unit for name, unit in units.items() if name in known}
 
 
-def of_source(wanted: ConditionsSettings, now: datetime) -> tuple[dict[str, Any], dict[str, str]]:
+def of_source(wanted: ConditionsSettings, now: datetime) -> Part:
     """Give what the configured source says; nothing when it is away, no JSON, or stale."""
     if not wanted.source:
         return {}, {}
     try:
         document, read_at = _read(wanted.source)
-        observed_at = _observed_at(document, wanted.observed_at) if wanted.observed_at else read_at
-    except TransientError as error:
+        at = observed_at(document, wanted.observed_at) if wanted.observed_at else read_at
+    except (TransientError, AgeUnknown) as error:
         _log.info("no conditions from their source", problem=str(error))
         return {}, {}
-    if observed_at is not None and now - observed_at > timedelta(seconds=wanted.max_age_s):
-        _log.info("the conditions are stale", source=wanted.source, of=observed_at.isoformat())
+    if at is not None and now - at > timedelta(seconds=wanted.max_age_s):
+        _log.info("the conditions are stale", source=wanted.source, of=at.isoformat())
         return {}, {}
     return _picked(document, wanted)
 
 
-def _picked(document: Any, wanted: ConditionsSettings) -> tuple[dict[str, Any], dict[str, str]]:
+def _picked(document: Any, wanted: ConditionsSettings) -> Part:
     values, units = {}, {}
-    for name, value in list(wanted.values.items())[:_MOST_VALUES]:
-        found = _at(document, value.path)
-        if _is_sendable(found):
+    of_the_source = [(name, value) for name, value in wanted.values.items() if not value.topic]
+    for name, value in of_the_source[:MOST_VALUES]:
+        found = value_at(document, value.path)
+        if is_sendable(found):
             values[name] = found
             if value.unit:
                 units[name] = value.unit
@@ -115,33 +130,3 @@ def _fetch(url: str) -> bytes:
             return read_body(response, most_bytes=_MOST_BYTES, within_s=_WHOLE_S)
         except TooMuch as error:
             raise TransientError(f"{url} is too long, or too slow") from error
-
-
-def _observed_at(document: Any, path: str) -> datetime:
-    """Read the time of observation: ISO 8601, or seconds since 1970; one without a zone is UTC."""
-    value = _at(document, path)
-    try:
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return datetime.fromtimestamp(value, UTC)
-        moment = datetime.fromisoformat(str(value))
-    except (ValueError, OverflowError, OSError) as error:
-        raise TransientError(f"there is no time at {path}: its age is not known") from error
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
-
-
-def _at(document: Any, path: str) -> Any:
-    """Follow a path such as ``sensors.0.value``; `None` where it leads nowhere."""
-    for part in path.split("."):
-        if isinstance(document, Mapping):
-            document = document.get(part)
-        elif isinstance(document, list) and part.isascii() and part.isdigit() and int(part) < len(document):
-            document = document[int(part)]
-        else:
-            return None
-    return document
-
-
-def _is_sendable(value: object) -> bool:
-    if isinstance(value, float):
-        return math.isfinite(value)
-    return isinstance(value, bool | int) or (isinstance(value, str) and len(value) <= _MOST_TEXT)

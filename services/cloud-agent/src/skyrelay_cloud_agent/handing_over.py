@@ -26,6 +26,7 @@ from skyrelay.store.engine import Store
 from skyrelay.store.holding import HeldLease, held
 from skyrelay.store.tables import Telescope
 
+INTERRUPT = "interrupt "  # how the names of interrupts begin at the telescope
 _A_COMMAND = timedelta(seconds=20)
 _LP_FILTERS = frozenset({"LP", "LPRO", "DUALBAND", "DUAL BAND"})  # its light-pollution filter, by any name
 
@@ -171,6 +172,8 @@ def _hand_over(
     running = seestar.running_plan()
     if running is not None and running.name == name:
         return
+    if running is not None and not replace_running and running.name.startswith(INTERRUPT):
+        raise TelescopeBusy(f"{row.name} works on an {running.name}, which is over soon")
     if running is not None and not replace_running:
         raise AnotherPlanRuns(f"{row.name} works on another plan ({running.name or 'without a name'})")
     if running is None:

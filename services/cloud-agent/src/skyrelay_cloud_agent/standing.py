@@ -55,8 +55,8 @@ class Standing:
     def enter(self, state: AgentState, error: str | None) -> None:
         """Enter a state; a new one is logged."""
         with self._lock:
-            is_new, self.state = state is not self.state, state
             self.status["error"] = error
+            is_new, self.state = state is not self.state, state
         if is_new:
             say = _log.info if error is None else _log.warning
             say("the cloud: a new state", state=str(state), problem=error)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any, Generic, Literal, Self, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, NaiveDatetime, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from skyrelay.domain.states import BlockState, DeliveryKind, DeliveryState, Reach, TelescopeState
+from skyrelay.store.receipts import LocalTime
 
 ItemT = TypeVar("ItemT")
 
@@ -87,7 +88,7 @@ class BlockView(View):
     filter: str
     start_at: AwareDatetime
     end_at: AwareDatetime
-    start_local: NaiveDatetime
+    start_local: LocalTime
     utc_offset: str = Field(examples=["UTC−4"])
     night: date
     frame_count: int
@@ -121,11 +122,11 @@ class StackView(View):
     name: str
     original_name: str
     chunk_key: str
-    frames_input: int
-    frames_aligned: int
+    frames_input: int | None
+    frames_aligned: int | None
     exposure_total_s: float
     first_start_at: AwareDatetime
-    last_end_at: AwareDatetime
+    last_end_at: AwareDatetime | None
     ra_deg: float | None
     dec_deg: float | None
     size_bytes: int | None
@@ -139,7 +140,10 @@ class StackView(View):
 
 
 class DeliveryView(View):
-    """A delivery: one thing owed to one destination; what only a stack has is null for the others."""
+    """A delivery: one thing owed to one destination; what only a stack has is null for the others.
+
+    Of kind ``raw frames`` it is a block's: they go to the server's own stacker.
+    """
 
     id: int
     kind: DeliveryKind
@@ -173,6 +177,7 @@ class NightView(View):
     frames: int
     blocks: int
     blocks_stacked: int
+    blocks_raw: int
     blocks_skipped: int
     blocks_covered: int
     blocks_failed: int
@@ -425,6 +430,30 @@ class OfferAnswer(View):
     dry_run: bool
     stacks: int
     names: tuple[str, ...]
+
+
+class RawRequest(BaseModel):
+    """Which block's raw frames to send to the server's own stacker."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra={"examples": [{"block_id": 7}]})
+
+    block_id: int = Field(ge=1, le=2**53)
+    dry_run: bool = False
+
+
+class RawAnswer(View):
+    """The frames that are sent now, or would be (``dry_run``)."""
+
+    dry_run: bool
+    block_id: int
+    frames: int
+    size_bytes: int
+
+
+class NoFields(BaseModel):
+    """An empty object: the call needs no more than its path, and takes JSON all the same."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra={"examples": [{}]})
 
 
 class RetryAnswer(View):

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from skyrelay.cloud.errors import MeasurementInvalid
 from skyrelay.cloud.measurement import MeasurementKey, read_measurement
 from skyrelay.domain.observing_plan import Site, Verdict, judge_plan
-from skyrelay.domain.states import DeliveryKind, DeliveryState
+from skyrelay.domain.states import DeliveryKind, DeliveryState, HandOverState
 from skyrelay.outbox.measurements import enqueue_measurement
 from skyrelay.settings import Settings
 from skyrelay.store.tables import CloudInterrupt, CloudPlanRow, Delivery, Measurement
@@ -49,7 +49,10 @@ class PlanItemView(View):
 
 
 class PlanView(View):
-    """The plan that the network gave last; ``run_state`` is empty, waiting, handed over or refused."""
+    """The plan that the network gave last; ``run_state`` is empty, waiting, handed over or refused.
+
+    ``can_replace``: it was refused for what runs on the telescope, which a person may have replaced.
+    """
 
     plan_id: str
     version: int
@@ -63,6 +66,7 @@ class PlanView(View):
     run_reason: str
     run_asked_at: AwareDatetime | None
     run_at: AwareDatetime | None
+    can_replace: bool
     telescope: str | None
 
 
@@ -75,7 +79,9 @@ class PlanAnswer(View):
 class PlanRunRequest(BaseModel):
     """Which plan to hand to the telescope; another one than the present is refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", json_schema_extra={"examples": [{"plan_id": "2025-03-26-garden"}]}
+    )
 
     plan_id: str = Field(max_length=200)
     replace_running: bool = Field(
@@ -83,8 +89,21 @@ class PlanRunRequest(BaseModel):
     )
 
 
+class InterruptRunRequest(BaseModel):
+    """Have an interrupt observed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    replace_running: bool = Field(
+        default=False, description="stop a plan that runs on the telescope now, for this"
+    )
+
+
 class InterruptView(View):
-    """An interrupt: ``state`` is new, failing (``problem`` says why), handled, acknowledged or expired."""
+    """An interrupt: ``state`` is new, failing (``problem`` says why), handled, acknowledged or expired.
+
+    ``run_state`` says how far it is to the telescope, as for a plan.
+    """
 
     id: int
     number: str
@@ -100,6 +119,12 @@ class InterruptView(View):
     problem: str
     handled_at: AwareDatetime | None
     acked_at: AwareDatetime | None
+    run_state: str
+    run_reason: str
+    run_asked_at: AwareDatetime | None
+    run_at: AwareDatetime | None
+    can_replace: bool
+    telescope: str | None
 
 
 class GivenMeasurement(BaseModel):
@@ -123,10 +148,23 @@ class GivenMeasurement(BaseModel):
     fits_file: str | None = Field(default=None, max_length=500)
 
 
+_MEASUREMENT: dict[str, Any] = {
+    "measurement": {
+        "target_name": "T CrB",
+        "bjd": 2460761.65432,
+        "magnitude": 10.12,
+        "uncertainty": 0.03,
+        "filter": "TG",
+        "quality_flag": "good",
+    },
+    "conditions": {"seeing_arcsec": 2.4},
+}
+
+
 class MeasurementRequest(BaseModel):
     """A measurement and the conditions that it was made under."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra={"examples": [_MEASUREMENT]})
 
     measurement: GivenMeasurement
     conditions: dict[str, Any] = {}
@@ -188,6 +226,7 @@ def plan_view(row: CloudPlanRow, settings: Settings, now: datetime) -> PlanView:
         run_reason=row.run_reason,
         run_asked_at=row.run_asked_at,
         run_at=row.run_at,
+        can_replace=row.can_replace,
         telescope=row.telescope or None,
     )
 
@@ -205,12 +244,38 @@ def ask_for_run(session: Session, request: PlanRunRequest, now: datetime) -> Clo
         raise Problem(404, "That is not the present plan.", "GET /api/v1/plan shows the present one.")
     if row.withdrawn_at is not None:
         raise Problem(409, "The network has withdrawn this plan.", "Wait for another one.")
-    if _is_over(row.night, now):
+    if is_over(row.night, now):
         raise Problem(409, f"The night of this plan ({row.night}) is over.", "Wait for another one.")
-    row.run_asked_at, row.run_state, row.run_reason = now, "waiting", ""
-    row.replace_running = request.replace_running
+    _ask(row, now, replace_running=request.replace_running)
     audit(session, now=now, actor=_ACTOR, subject=("plan", row.id), event="run asked for")
     return row
+
+
+def ask_for_interrupt(
+    session: Session, interrupt_id: int, request: InterruptRunRequest, now: datetime
+) -> CloudInterrupt:
+    """Write down that an interrupt is to be observed; the cloud agent sees to it.
+
+    Raises
+    ------
+    Problem
+        If there is no such interrupt, or it has expired.
+    """
+    row = session.get(CloudInterrupt, interrupt_id, with_for_update=True)
+    if row is None:
+        raise Problem(
+            404, f"There is no interrupt {interrupt_id}.", "GET /api/v1/interrupts lists what there is."
+        )
+    if row.expires_at is not None and row.expires_at <= now:
+        raise Problem(409, "This interrupt has expired.", "There is nothing to do.")
+    _ask(row, now, replace_running=request.replace_running)
+    audit(session, now=now, actor=_ACTOR, subject=("interrupt", row.id), event="run asked for")
+    return row
+
+
+def _ask(row: CloudPlanRow | CloudInterrupt, now: datetime, *, replace_running: bool) -> None:
+    row.run_asked_at, row.run_state, row.run_reason = now, HandOverState.WAITING, ""
+    row.replace_running, row.can_replace = replace_running, False
 
 
 def list_interrupts(session: Session, page: PageRequest, now: datetime) -> Page[InterruptView]:
@@ -219,7 +284,7 @@ def list_interrupts(session: Session, page: PageRequest, now: datetime) -> Page[
     if page.after_id is not None:
         query = query.where(CloudInterrupt.id < page.after_id)
     rows, cursor = cut(session.scalars(query).all(), page.limit, lambda row: str(row.id))
-    return Page(items=tuple(_interrupt_view(row, now) for row in rows), next_cursor=cursor)
+    return Page(items=tuple(interrupt_view(row, now) for row in rows), next_cursor=cursor)
 
 
 def list_measurements(
@@ -326,7 +391,8 @@ def _item_view(verdict: Verdict, settings: Settings) -> PlanItemView:
     )
 
 
-def _interrupt_view(row: CloudInterrupt, now: datetime) -> InterruptView:
+def interrupt_view(row: CloudInterrupt, now: datetime) -> InterruptView:
+    """Show an interrupt as it stands now."""
     return InterruptView(
         id=row.id,
         number=row.number,
@@ -342,6 +408,12 @@ def _interrupt_view(row: CloudInterrupt, now: datetime) -> InterruptView:
         problem=row.problem,
         handled_at=row.handled_at,
         acked_at=row.acked_at,
+        run_state=row.run_state,
+        run_reason=row.run_reason,
+        run_asked_at=row.run_asked_at,
+        run_at=row.run_at,
+        can_replace=row.can_replace,
+        telescope=row.telescope or None,
     )
 
 
@@ -357,7 +429,7 @@ def _interrupt_state(
     return "failing" if row.problem else "new"
 
 
-def _is_over(night: str, now: datetime) -> bool:
+def is_over(night: str, now: datetime) -> bool:
     """Tell whether a night is over everywhere on Earth."""
     try:
         return (now.date() - date.fromisoformat(night)).days > 2

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from skyrelay.crowdsky.claiming import free_name, name_stack, position_of
+from skyrelay.crowdsky.claiming import Naming, free_name, name_stack, position_of
 from skyrelay.crowdsky.outputs import Output, find_output
 from skyrelay.domain.block import BLOCK_MINUTES
 from skyrelay.domain.light_frame import target_of_folder
@@ -37,12 +37,13 @@ def book_stack(
     output = find_block_output(workshop, seestar, block, run)
     if output is None:
         return None
+    naming = _name(block, output)  # before all others wait for us: it may load astropy, which takes seconds
     with workshop.store.write() as session:
         lease.check_write(session)
         block = session.get_one(Block, block_id)
         if block.state != BlockState.STACKING:  # its telescope was taken out of the configuration, say
             raise StaleState(f"block {block.id} is {block.state} by now")
-        stack = _new_stack(session, block, output)
+        stack = _new_stack(session, block, output, naming)
         link_frames_to_stack(session, block, files_given(block), stack.id, utc_now())
         reason = f"{output.name.frames} of {len(files_given(block))} frames are in the stack"
         move_block(
@@ -91,14 +92,18 @@ def _names_booked(workshop: Workshop, block: Block) -> list[str]:
     return names
 
 
-def _new_stack(session: Session, block: Block, output: Output) -> Stack:
+def _name(block: Block, output: Output) -> Naming:
     position = position_of(output.header)
     if position is None:
         get_logger(__name__).warning(
             "the stack's position is not known: it is named HP000000", block=block.id
         )
     offset = timedelta(minutes=block.utc_offset_min)
-    naming = name_stack(key_of(block), offset, output.name.frames, position, output.name.extension)
+    return name_stack(key_of(block), offset, output.name.frames, position, output.name.extension)
+
+
+def _new_stack(session: Session, block: Block, output: Output, naming: Naming) -> Stack:
+    position = position_of(output.header)
     first_start, last_start = _first_and_last_start(session, block)
     stack = Stack(
         block_id=block.id,

@@ -6,6 +6,7 @@ from skyrelay.queue.celery_app import build_celery, keep_our_logs
 from skyrelay.settings import Settings
 
 _KEPT_TASKS = 5000  # in its memory; older ones are forgotten
+_COLUMNS = "name,args,state,received,runtime,worker,uuid"  # args: what a task is about, in words
 
 
 def main(settings: Settings) -> int:
@@ -19,6 +20,7 @@ def main(settings: Settings) -> int:
             f"--port={settings.flower.port}",
             f"--url-prefix={settings.flower_path.strip('/')}",
             f"--max-tasks={_KEPT_TASKS}",
+            f"--tasks-columns={_COLUMNS}",
         ]
     )
     return 0

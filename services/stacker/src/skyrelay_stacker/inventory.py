@@ -1,7 +1,8 @@
 """Take the inventory of a telescope: the truth behind the events.
 
-No headers are read but the first and the last of each new target's night, for the UTC offset, and
-those of frames whose estimated start lies next to a block's edge, or that could not be read before.
+No headers are read but the first and the last of each new target's night, for the UTC offset, those of
+frames whose estimated start lies next to a block's edge, or that could not be read before, and, once, those
+of stacks that others made.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from skyrelay.seestar.telescope import Telescope as Seestar
 from skyrelay.service import utc_now
 from skyrelay.store.holding import HeldLease
 from skyrelay.store.tables import Frame, Telescope
+from skyrelay_stacker.found import book_found_stacks
 from skyrelay_stacker.offsets import fallback_offset
 from skyrelay_stacker.planning import StacksByFolder, settle_blocks
 from skyrelay_stacker.recording import mark_presence, record_frames
@@ -88,6 +90,7 @@ def take_inventory(workshop: Workshop, telescope_id: int, seestar: Seestar, leas
         telescope.inventory_started_at, telescope.inventory_finished_at = listing.started_at, now
         telescope.inventory_error = None
         settle_blocks(session, telescope, listing.stacks, workshop.settings.stacking, now)
+    book_found_stacks(workshop, telescope_id, seestar, lease, listing.stacks)
     _log.info("inventory taken", frames=len(listing.frames), new=len(facts))
 
 

@@ -23,12 +23,15 @@ def fallback_offset(
     """Give the offset that most likely holds at a naive local time of the telescope.
 
     A frame of the same night whose header told it, else the telescope's configured zone, else the
-    observatory's, else this server's (with a warning: a container usually runs in UTC).
+    observatory's, else the one that the telescope says itself, else this server's (with a warning: a
+    container usually runs in UTC).
     """
     neighbour = _neighbour(session, telescope, saved_local)
     if neighbour is not None:
         return KnownOffset(neighbour, OffsetSource.NEIGHBOUR)
     zone = site_zone if telescope.timezone == "auto" else ZoneInfo(telescope.timezone)
+    if zone is None and telescope.zone is not None:
+        zone = ZoneInfo(telescope.zone)
     if zone is not None:
         return KnownOffset(offset_in_zone(saved_local, zone), OffsetSource.TELESCOPE_ZONE)
     _log.warning("no zone is known for the telescope; this server's is taken", telescope=telescope.name)

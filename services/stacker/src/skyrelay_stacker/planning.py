@@ -15,7 +15,6 @@ from skyrelay.domain.states import BlockState, FrameState
 from skyrelay.settings import StackingSettings
 from skyrelay.store.tables import Block, Frame, ScriptedStack, Stack, Telescope
 from skyrelay.store.transitions import move_block
-from skyrelay_stacker.found import book_found
 from skyrelay_stacker.recording import ACTOR
 
 StacksByFolder = dict[str, frozenset[str]]
@@ -101,12 +100,6 @@ def _settle(
     else:
         to, reason = BlockState.READY, f"all of its {block.frame_count} frames are on the telescope"
     move_block(session, block, to, now=now, actor=ACTOR, reason=reason)
-    if covering is not None and not _is_scripted(session, block, covering):
-        book_found(session, block, covering, now)
-
-
-def _is_scripted(session: Session, block: Block, file_name: str) -> bool:
-    return any(file == file_name for _, file in _scripted_stacks(session, block, frozenset({file_name})))
 
 
 def _why_not(block: Block, stacking: StackingSettings) -> str | None:

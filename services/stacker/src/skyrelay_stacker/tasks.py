@@ -6,12 +6,20 @@ from celery import Celery
 
 from skyrelay.queue.beats import beat
 from skyrelay.queue.connection import connect_redis
-from skyrelay.queue.tasks import BlockMessage, Nothing, TaskName, TelescopeMessage, TrialMessage
+from skyrelay.queue.tasks import (
+    BlockMessage,
+    Nothing,
+    PurgeMessage,
+    TaskName,
+    TelescopeMessage,
+    TrialMessage,
+)
 from skyrelay.service import utc_now
 from skyrelay.store.idempotency import forget_old_keys
 from skyrelay_stacker.discovering import discover_telescopes
 from skyrelay_stacker.driving import stack_block
 from skyrelay_stacker.looking import look_at_telescope
+from skyrelay_stacker.purging import see_to_purge
 from skyrelay_stacker.reconciling import reconcile
 from skyrelay_stacker.trying import try_telescope
 from skyrelay_stacker.workshop import Workshop
@@ -47,6 +55,10 @@ def register_tasks(app: Celery, workshop: Workshop) -> None:
         Nothing.read(payload)
         with workshop.store.write() as session:
             forget_old_keys(session, utc_now())
+
+    @app.task(name=TaskName.PURGE.value)  # type: ignore[untyped-decorator] # Celery ships no types
+    def purge(payload: object) -> None:
+        see_to_purge(workshop, PurgeMessage.read(payload).part_id)
 
     @app.task(name=TaskName.STACKER_CANARY.value)  # type: ignore[untyped-decorator] # Celery ships no types
     def canary(payload: object) -> None:

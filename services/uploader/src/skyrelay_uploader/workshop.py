@@ -26,6 +26,7 @@ from skyrelay.store.engine import Store
 from skyrelay.store.tables.destinations import CLOUD, CROWDSKY
 from skyrelay_uploader.archive import Archive, free_bytes_at
 from skyrelay_uploader.bandwidth import Bandwidth
+from skyrelay_uploader.server_list import ServerList
 
 ACTOR = "uploader"
 UPLOADS_AT_ONCE = 2  # more would only share the same line, and the server's patience
@@ -78,6 +79,7 @@ class Workshop:
     fetches: Slots = field(default_factory=lambda: Slots(FETCHES_AT_ONCE))
     confirmations: Slots = field(default_factory=lambda: Slots(1))
     to_cloud: Slots = field(default_factory=lambda: Slots(1))
+    server_list: ServerList = field(default_factory=ServerList)
     bandwidth: Bandwidth = field(default_factory=Bandwidth)
 
     def __post_init__(self) -> None:

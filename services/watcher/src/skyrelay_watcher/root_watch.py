@@ -78,12 +78,13 @@ class RootWatch:
         scan_every: timedelta | None = None,
     ) -> None:
         self.root = str(root.path)
-        self._telescope, self._spool, self._on_spooled = root.telescope, spool, on_spooled
+        self._telescope, self._on_spooled = root.telescope, on_spooled
+        self._spool = spool.within(self._own_work)
         self._recursive = recursive if root.recursive is None else root.recursive
         self._source = _source(root, root.backend or backend)
         self._quiet = QuietPaths(delay_s)
         self._scans = ScanPlan(
-            self.root, spool, recursive=self._recursive, offer=self._quiet.offer, scan_every=scan_every
+            self.root, self._spool, recursive=self._recursive, offer=self._quiet.offer, scan_every=scan_every
         )
         self._stopping = threading.Event()
         self._place: Place | None = None
@@ -105,8 +106,12 @@ class RootWatch:
         return len(self._quiet)
 
     def idle_for(self) -> timedelta:
-        """Tell how long ago the loop turned; it turns every second, and within every long piece of work."""
-        return timedelta(seconds=time.monotonic() - self._turned_s)
+        """Tell how long ago the loop turned; it turns every second, and within every long piece of work.
+
+        Zero while the place owes us an answer: of that `asks_for` tells.
+        """
+        is_asking = self._asked_s is not None
+        return timedelta(seconds=0 if is_asking else time.monotonic() - self._turned_s)
 
     def asks_for(self) -> timedelta:
         """Tell how long the folder or share has owed us an answer; zero when it owes none."""
@@ -173,6 +178,18 @@ class RootWatch:
         finally:
             self._turned_s = time.monotonic()  # what it took was no fault of ours
             self._asked_s = None
+
+    @contextmanager
+    def _own_work(self) -> Iterator[None]:
+        """Let others see that it is not the place which we wait for just now: the journal is our own."""
+        was_asking = self._asked_s is not None
+        if was_asking:
+            self._turned_s, self._asked_s = time.monotonic(), None
+        try:
+            yield
+        finally:
+            if was_asking:
+                self._asked_s = time.monotonic()
 
     # --- the place itself
 

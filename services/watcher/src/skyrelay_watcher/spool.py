@@ -9,11 +9,12 @@ The file can be rebuilt from the folders at any time. One that SQLite cannot rea
 
 from __future__ import annotations
 
+import copy
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -168,6 +169,7 @@ class Spool:
         _check_place(file)
         self._lock = threading.Lock()
         self._connection = _open(file)
+        self._around: Callable[[], AbstractContextManager[None]] = nullcontext
 
     def __enter__(self) -> Self:
         return self
@@ -177,42 +179,46 @@ class Spool:
 
     def close(self) -> None:
         """Close the file."""
-        with self._lock:
-            self._connection.close()
+        with self._turn() as connection:
+            connection.close()
+
+    def within(self, around: Callable[[], AbstractContextManager[None]]) -> Self:
+        """Give the same spool; each call, the wait for its turn included, runs inside ``around()``."""
+        same = copy.copy(self)
+        same._around = around
+        return same
 
     def known_in(self, root: str, folder: str) -> dict[str, Known]:
         """Give what was said of the files of one folder, by name."""
         place = (_blob(root), _blob(folder))
-        with self._lock:
-            rows = self._connection.execute(_KNOWN_IN_FOLDER, place * 2).fetchall()
+        with self._turn() as connection:
+            rows = connection.execute(_KNOWN_IN_FOLDER, place * 2).fetchall()
         return {os.fsdecode(name): _known(row) for name, *row in rows}
 
     def known(self, key: FileKey) -> Known | None:
         """Give what was said of one file."""
         query = " UNION ALL ".join(f"{half} AND name = ?" for half in _KNOWN_IN_FOLDER.split(" UNION ALL "))
-        with self._lock:
-            rows = self._connection.execute(query, _blobs(key) * 2).fetchall()
+        with self._turn() as connection:
+            rows = connection.execute(query, _blobs(key) * 2).fetchall()
         return _known(rows[-1][1:]) if rows else None
 
     def folders(self, root: str) -> list[str]:
         """Give the folders in which there are files, as far as the journal knows."""
         query = "SELECT DISTINCT folder FROM published WHERE root = ? AND gone_since IS NULL"
-        with self._lock:
-            rows = self._connection.execute(query, (_blob(root),)).fetchall()
+        with self._turn() as connection:
+            rows = connection.execute(query, (_blob(root),)).fetchall()
         return [os.fsdecode(folder) for (folder,) in rows]
 
     def knows_files(self, root: str) -> bool:
         """Tell whether there were files below the root the last time that somebody looked."""
         query = "SELECT EXISTS (SELECT 1 FROM published WHERE root = ? AND gone_since IS NULL)"
-        with self._lock:
-            return bool(self._connection.execute(query, (_blob(root),)).fetchone()[0])
+        with self._turn() as connection:
+            return bool(connection.execute(query, (_blob(root),)).fetchone()[0])
 
     def place(self, root: str) -> str | None:
         """Give what `remember_place` was told last."""
-        with self._lock:
-            row = self._connection.execute(
-                "SELECT identity FROM place WHERE root = ?", (_blob(root),)
-            ).fetchone()
+        with self._turn() as connection:
+            row = connection.execute("SELECT identity FROM place WHERE root = ?", (_blob(root),)).fetchone()
         return row[0] if row else None
 
     def remember_place(self, root: str, identity: str) -> None:
@@ -236,8 +242,8 @@ class Spool:
     def oldest(self, most: int) -> list[Spooled]:
         """Give the events that have waited longest."""
         query = "SELECT id, event, root, folder, name FROM spool ORDER BY id LIMIT ?"
-        with self._lock:
-            rows = self._connection.execute(query, (most,)).fetchall()
+        with self._turn() as connection:
+            rows = connection.execute(query, (most,)).fetchall()
         return [_spooled(row_id, event, FileKey(*map(os.fsdecode, key))) for row_id, event, *key in rows]
 
     def mark_published(self, rows: Sequence[Spooled], epoch: str) -> None:
@@ -292,8 +298,8 @@ class Spool:
 
     def figures(self, root: str, epoch: str | None) -> Figures:
         """Count the files of a root; published are those that the stream of ``epoch`` has."""
-        with self._lock:
-            row = self._connection.execute(_FIGURES, {"root": _blob(root), "epoch": epoch}).fetchone()
+        with self._turn() as connection:
+            row = connection.execute(_FIGURES, {"root": _blob(root), "epoch": epoch}).fetchone()
         return Figures(*row)
 
     def _note(self, gone_since: int | None, root: str, folder: str, names: Iterable[str]) -> None:
@@ -303,10 +309,15 @@ class Spool:
             connection.executemany(change, rows)
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, self._connection:
-            self._connection.execute("BEGIN IMMEDIATE")
+    def _turn(self) -> Iterator[sqlite3.Connection]:
+        with self._around(), self._lock:
             yield self._connection
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._turn() as connection, connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
 
 
 def _check_place(file: Path) -> None:

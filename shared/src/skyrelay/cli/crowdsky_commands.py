@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -26,15 +28,19 @@ from skyrelay.cli.crowdsky_tables import (
     upload_tables,
 )
 from skyrelay.crowdsky.bulk_upload import Outcome
-from skyrelay.crowdsky.progress import TransferBars
+from skyrelay.crowdsky.progress import CountBar, TransferBars
 from skyrelay.crowdsky.raw_frames import LeftOut, find_raw_frames, group_raw_frames
 from skyrelay.crowdsky.raw_upload import RawEntry, RawUpload
+from skyrelay.crowdsky.service_books import ServiceBooks
 from skyrelay.crowdsky.session import client_of
 from skyrelay.crowdsky.stack_sources import ALL
 from skyrelay.crowdsky.upload_runs import Reports, bulk_upload, ledger_of, open_sources, run_uploads
-from skyrelay.errors import SkyrelayError
+from skyrelay.domain.states import DeliveryState
+from skyrelay.errors import ConfigurationError, SkyrelayError
+from skyrelay.logs import configure_logs
 from skyrelay.settings import Settings, load_settings
 from skyrelay.store.accounts import settings_in_force
+from skyrelay.store.engine import may_be_there
 
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="The YAML file; else $SKYRELAY_CONFIG.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="For machines.")]
@@ -46,6 +52,13 @@ DestOption = Annotated[
 
 
 app = typer.Typer(add_completion=False)
+
+
+class Until(StrEnum):
+    """How far an upload is waited for."""
+
+    ACCEPTED = DeliveryState.ACCEPTED.value
+    CONFIRMED = DeliveryState.CONFIRMED.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +85,30 @@ def upload(
     ] = None,
     dest: DestOption = Path(),
     resend: Annotated[bool, typer.Option("--resend", help="Send again what the server has.")] = False,
+    until: Annotated[
+        Until, typer.Option(help="Wait until the server has taken (accepted) or lists (confirmed) them.")
+    ] = Until.ACCEPTED,
     yes: YesOption = False,
     dry_run: DryRunOption = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Upload all CrowdSky stacks, each once; exit code 0 only when the server has taken all of them."""
+    """Upload all CrowdSky stacks, each once; exit code 0 only when the server has taken all of them.
+
+    Those of a folder go through the outbox of the services, where their database is there.
+    """
     settings = _settings(config)
+    if local_dir is not None and not resend and may_be_there(settings.database):
+        reports = _upload_by_outbox(
+            settings,
+            local_dir,
+            until,
+            dry_run=dry_run,
+            may_go=lambda plans: yes or as_json or _confirm_upload(plans),
+        )
+        _end_upload(reports, dry_run=dry_run, as_json=as_json)
+    if until is not Until.ACCEPTED:
+        raise ConfigurationError("--until confirmed is for --local-dir, with the services' database")
     with ExitStack() as opened:
         bars = opened.enter_context(TransferBars())
         reports = run_uploads(
@@ -95,11 +125,7 @@ def upload(
             dry_run=dry_run,
             confirm=lambda plans: yes or as_json or _confirm_upload(plans),
         )
-    if as_json:
-        typer.echo(json.dumps(upload_json(reports), indent=2))
-    else:
-        _show(*upload_tables(reports, dry_run=dry_run))
-    raise typer.Exit(0 if _is_done(reports, dry_run=dry_run) else 1)
+    _end_upload(reports, dry_run=dry_run, as_json=as_json)
 
 
 @app.command()
@@ -147,8 +173,8 @@ def raw_upload(
     frames, unreadable = find_raw_frames(paths)
     groups, doubles = group_raw_frames(frames)
     left_out = [*unreadable, *doubles]
-    with TransferBars() as bars:
-        sender = _raw_sender(settings, bars, overwrite=overwrite)
+    with TransferBars() as bars, ServiceBooks(settings.database) as books:
+        sender = _raw_sender(settings, bars, books, overwrite=overwrite)
         if dry_run:
             entries = sender.plan(groups)
         else:
@@ -168,11 +194,42 @@ def _settings(config: Path | None) -> Settings:
     return settings_in_force(load_settings(config), of=["crowdsky"])
 
 
-def _raw_sender(settings: Settings, bars: TransferBars, *, overwrite: bool) -> RawUpload:
+def _upload_by_outbox(
+    settings: Settings, folder: Path, until: Until, *, dry_run: bool, may_go: Callable[[Reports], bool]
+) -> Reports:
+    from skyrelay.crowdsky.outbox_upload import OutboxUpload, open_outbox  # the other commands need no broker
+
+    configure_logs("upload", level="WARNING")
+    with ExitStack() as opened:
+        store = opened.enter_context(closing(open_outbox(settings)))
+        bars = opened.enter_context(TransferBars())
+        copied, sent = (opened.enter_context(CountBar(what)) for what in ("into the archive", "sent"))
+        scrub = settings.crowdsky.scrubs_location
+        judge = bulk_upload(opened, settings, bars, scrub_location=scrub, skip_existing=True)
+        upload = OutboxUpload(settings, store, judge, DeliveryState(until), copied.show, sent.show)
+        place = str(folder)
+        report, reason = upload.run(folder, dry_run=dry_run, confirm=lambda plan: may_go({place: plan}))
+    if reason:
+        typer.echo(
+            f"{reason}. What waits is in the outbox: the services, or this command again, send it.", err=True
+        )
+    return {place: report}
+
+
+def _end_upload(reports: Reports, *, dry_run: bool, as_json: bool) -> NoReturn:
+    if as_json:
+        typer.echo(json.dumps(upload_json(reports), indent=2))
+    else:
+        _show(*upload_tables(reports, dry_run=dry_run))
+    raise typer.Exit(0 if _is_done(reports, dry_run=dry_run) else 1)
+
+
+def _raw_sender(settings: Settings, bars: TransferBars, books: ServiceBooks, *, overwrite: bool) -> RawUpload:
     crowdsky = settings.crowdsky
     return RawUpload(
         client=client_of(crowdsky),
         ledger=ledger_of(settings),
+        books=books,
         scrub_location=crowdsky.scrubs_location,
         overwrite=overwrite,
         look_again=timedelta(seconds=crowdsky.confirm_s),

@@ -12,12 +12,13 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from skyrelay.crowdsky.matching import TOLERANCE, StackIdentity
-from skyrelay.domain.states import DeliveryState
+from skyrelay.crowdsky.matching import StackIdentity
+from skyrelay.domain.chunk import chunk_start
+from skyrelay.domain.states import DeliveryKind, DeliveryState
 from skyrelay.errors import TransientError
+from skyrelay.outbox.known_stacks import delivery_of, find_stack
 from skyrelay.store.engine import Store, may_be_there
-from skyrelay.store.tables import Block, Delivery, Stack, Telescope
-from skyrelay.store.tables.destinations import CROWDSKY
+from skyrelay.store.tables import Block, Delivery, Telescope
 
 _SAME_EXPTIME_S = 0.5
 
@@ -59,19 +60,42 @@ class ServiceBooks:
         TransientError
             If the database cannot be read: then it is not known what the services send.
         """
-        start, total_s = identity.first_start_at, identity.total_exptime_s
-        if start is None or total_s is None or not may_be_there(self._url):
+        if not may_be_there(self._url):
             return None
-        serial = identity.telescope_serial.rpartition("_")[2]
+        with self._session() as session:
+            stack = find_stack(session, identity)
+            delivery = None if stack is None else delivery_of(session, stack)
+        if delivery is None or delivery.state == DeliveryState.DEAD:
+            return None
+        return DeliveryState(delivery.state)
+
+    def raw_delivery_of(
+        self, chunk: str, telescope: str, filter_name: str, exposure_s: float
+    ) -> DeliveryState | None:
+        """Tell how the services' delivery of raw frames stands; `None` when they have none that lives.
+
+        Parameters
+        ----------
+        chunk
+            Of the frames' DATE-OBS.
+        telescope, filter_name, exposure_s
+            As the frames' headers have them.
+
+        Raises
+        ------
+        TransientError
+            If the database cannot be read: then it is not known what the services send.
+        """
+        if not may_be_there(self._url):
+            return None
         query = (
             select(Delivery.state)
-            .join_from(Delivery, Stack, Stack.id == Delivery.stack_id)
-            .join(Block, Block.id == Stack.block_id)
-            .join(Telescope, Telescope.id == Stack.telescope_id)
-            .where(Delivery.destination == CROWDSKY, Delivery.state != DeliveryState.DEAD)
-            .where(Telescope.serial == serial, func.lower(Block.filter) == identity.filter_name.casefold())
-            .where(Stack.first_start_at.between(start - TOLERANCE, start + TOLERANCE))
-            .where(func.abs(Stack.exposure_total_s - total_s) <= _SAME_EXPTIME_S)
+            .join(Block, Block.id == Delivery.block_id)
+            .join(Telescope, Telescope.id == Block.telescope_id)
+            .where(Delivery.kind == DeliveryKind.RAW, Delivery.state != DeliveryState.DEAD)
+            .where(Telescope.serial == telescope.rpartition("_")[2], Block.start_at == chunk_start(chunk))
+            .where(func.lower(Block.filter) == filter_name.casefold())
+            .where(func.abs(Block.exposure_s - exposure_s) <= _SAME_EXPTIME_S)
         )
         with self._session() as session:
             state = session.scalar(query.limit(1))

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from datetime import timedelta
 
+from skyrelay.crowdsky.purging import A_DELETION, crowdsky_files, delete_file, folders_of_stacks
 from skyrelay.direct.summaries import PurgeSummary
 from skyrelay.direct.telescopes import OwnTelescope
-from skyrelay.domain.light_frame import SUB_FOLDER_SUFFIX
 from skyrelay.errors import RefusedByRule, SkyrelayError
-from skyrelay.seestar.deadline import Deadline
-from skyrelay.seestar.errors import FileMissing
 from skyrelay.seestar.paths import works_path
-
-_A_DELETION = timedelta(seconds=10)  # what must be left of the lease to begin one
-_PREFIX = "CrowdSky_"
 
 
 def files_to_purge(telescope: OwnTelescope, folders: Sequence[str] | None) -> dict[str, list[str]]:
@@ -28,8 +22,10 @@ def files_to_purge(telescope: OwnTelescope, folders: Sequence[str] | None) -> di
         If any of them cannot be listed.
     """
     if folders is None:
-        folders = [folder for folder in telescope.folders() if not folder.endswith(SUB_FOLDER_SUFFIX)]
-    return {folder: _crowdsky_files(telescope, folder) for folder in folders}
+        folders = folders_of_stacks(telescope.folders())
+    return {
+        folder: [file.name for file in crowdsky_files(telescope.list_folder(folder))] for folder in folders
+    }
 
 
 def purge(
@@ -50,7 +46,7 @@ def purge(
         failed: dict[str, str] = {}
         try:
             for folder, name in _agreed(doomed, only):
-                lease.check(_A_DELETION)
+                lease.check(A_DELETION)
                 problem = _delete(telescope, folder, name)
                 if problem is None:
                     deleted.append(works_path(folder, name))
@@ -76,16 +72,10 @@ def _agreed(
                 yield folder, name
 
 
-def _crowdsky_files(telescope: OwnTelescope, folder: str) -> list[str]:
-    return sorted(name for name in telescope.list_folder(folder).names if name.startswith(_PREFIX))
-
-
 def _delete(telescope: OwnTelescope, folder: str, name: str) -> str | None:
     """Delete a file; give what stood in the way."""
     try:
-        telescope.seestar.delete(folder, name, deadline=Deadline.after(_A_DELETION))
-    except FileMissing:
-        return None  # gone is gone
+        delete_file(telescope.seestar, folder, name)
     except RefusedByRule:
         raise
     except SkyrelayError as error:

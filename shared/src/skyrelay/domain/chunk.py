@@ -60,6 +60,11 @@ def is_chunk(text: str) -> bool:
     return True
 
 
+def load_healpix() -> None:
+    """Load what `healpix_pixel` needs: seconds on a small board, best spent while one has to wait anyway."""
+    healpix_pixel(0.0, 0.0)
+
+
 def healpix_pixel(ra_deg: float, dec_deg: float) -> int:
     """Give the HEALPix pixel (NSIDE 128, RING) of an ICRS position in degrees.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import AddressValueError, IPv4Address, IPv4Network
 
 from skyrelay.domain.asked import DISCOVERY_PORT, Asked, asked_of
@@ -12,6 +13,8 @@ _HOME_NETWORKS = tuple(
     IPv4Network(text)
     for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "100.64.0.0/10")
 )  # RFC 1918, this machine, and the shared space of RFC 6598, in which VPNs such as Tailscale live
+# Resolvers take these for addresses, too: 0x08080808, 134744072, 8.8.2056.
+_ADDRESS_IN_DISGUISE = re.compile(r"(0x[0-9a-f]*|[0-9]+)(\.(0x[0-9a-f]*|[0-9]+)){0,3}")
 _LOWEST_FREE_PORT = 1024  # below it live other services; people forward a telescope's ports above it
 
 
@@ -45,7 +48,8 @@ def check_home_host(host: str) -> str:
         raise ValueError(f"{host!r} is no host: give its name or address alone")
     if asked.is_name:
         name = asked.host.lower().removesuffix(".")
-        if "." in name and not name.endswith(HOME_DOMAINS):
+        is_foreign = "." in name and not name.endswith(HOME_DOMAINS)
+        if is_foreign or _ADDRESS_IN_DISGUISE.fullmatch(name):
             raise ValueError(f"{host!r} is no name of a home's network: give the telescope's address")
     elif not is_home_address(asked.host):
         raise ValueError(f"{host!r} is no address of a home's network (such as 192.168.1.50)")

@@ -28,6 +28,7 @@ class TaskName(StrEnum):
     TRY_TELESCOPE = "stacker.try_telescope"
     DISCOVER_TELESCOPES = "stacker.discover_telescopes"
     TIDY = "stacker.tidy"
+    PURGE = "stacker.purge"
     STACKER_CANARY = "stacker.canary"
     RECONCILE_DELIVERIES = "uploader.reconcile"
     FETCH_STACK = "uploader.fetch_stack"
@@ -68,6 +69,12 @@ class BlockMessage(Message):
     """Names a block's row."""
 
     block_id: int
+
+
+class PurgeMessage(Message):
+    """Names the row of a purge's part on one telescope."""
+
+    part_id: int
 
 
 class TrialMessage(Message):

@@ -19,7 +19,7 @@ from skyrelay.store.page_settings import page_values
 from skyrelay.store.secrets import SecretStore
 from skyrelay.store.tables import Secret, SettingChange
 
-Credentials = Literal["crowdsky", "cloud"]
+Credentials = Literal["crowdsky", "cloud", "mqtt"]
 LOOK_EVERY_S = 5.0  # how soon a change on the page is noticed by those who have no unit of work of their own
 _Entered = tuple[Mapping[str, Any], Mapping[str, SecretStr]]
 _NONE = SecretStr("")
@@ -51,7 +51,11 @@ def settings_in_force(
     ConfigurationError
         If it holds secrets that the configured key cannot read.
     """
-    secrets = {"crowdsky": settings.crowdsky.password, "cloud": settings.cloud.api_key}
+    secrets = {
+        "crowdsky": settings.crowdsky.password,
+        "cloud": settings.cloud.api_key,
+        "mqtt": settings.mqtt.password,
+    }
     is_whole = all(secrets[name].get_secret_value() for name in of)
     try:
         page, entered = _entered(settings, store, with_secrets=not is_whole)
@@ -106,9 +110,14 @@ def with_entered_secrets(settings: Settings, entered: Mapping[str, SecretStr]) -
         (settings.cloud.node_id, settings.cloud.api_key),
         (_text(entered, "cloud.node_id"), entered.get("cloud.api_key", _NONE)),
     )
+    mqtt = _pair(
+        (settings.mqtt.username, settings.mqtt.password),
+        (_text(entered, "mqtt.username"), entered.get("mqtt.password", _NONE)),
+    )
     changes: dict[str, Any] = {
         "crowdsky": settings.crowdsky.model_copy(update={"username": crowdsky[0], "password": crowdsky[1]}),
         "cloud": settings.cloud.model_copy(update={"node_id": cloud[0], "api_key": cloud[1]}),
+        "mqtt": settings.mqtt.model_copy(update={"username": mqtt[0], "password": mqtt[1]}),
     }
     return settings.model_copy(update=changes)
 

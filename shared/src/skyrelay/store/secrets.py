@@ -26,7 +26,14 @@ from skyrelay.store.engine import Store
 from skyrelay.store.tables import Secret
 from skyrelay.store.transitions import audit
 
-SecretName = Literal["crowdsky.username", "crowdsky.password", "cloud.node_id", "cloud.api_key"]
+SecretName = Literal[
+    "crowdsky.username",
+    "crowdsky.password",
+    "cloud.node_id",
+    "cloud.api_key",
+    "mqtt.username",
+    "mqtt.password",
+]
 SECRET_NAMES: tuple[SecretName, ...] = get_args(SecretName)
 _MOST_KEY_BYTES = 4096
 _OTHERS_READ = stat.S_IRWXG | stat.S_IRWXO

@@ -14,6 +14,7 @@ import yaml
 
 from skyrelay.domain.chunk import chunk_of
 from skyrelay_simulators.demo.scene import ACCOUNT, HOST, PASSWORD, base_url_in, free_port
+from skyrelay_simulators.stage import Stage, telescope_settings, watcher_settings
 
 BLOCK = timedelta(minutes=15)
 _TARGETS = ("M 81", "M 31", "M 42", "NGC 7000", "M 51", "M 13", "IC 434", "M 101")  # two each: no name twice
@@ -32,10 +33,9 @@ class ExpectedBlock:
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class Scene(Stage):
     """Everything that is the same for each service, and where it lies."""
 
-    folder: Path
     telescopes: int
     blocks: int
 
@@ -43,26 +43,6 @@ class Scene:
     def serials(self) -> tuple[str, ...]:
         """The telescopes' serial numbers."""
         return _SERIALS[: self.telescopes]
-
-    @property
-    def config(self) -> Path:
-        """The configuration of the services."""
-        return self.folder / "config.yaml"
-
-    @property
-    def site(self) -> Path:
-        """The description of the telescopes."""
-        return self.folder / "site.yaml"
-
-    @property
-    def endpoints(self) -> Path:
-        """Where the telescopes answer, written by their process."""
-        return self.folder / "telescopes.json"
-
-    @property
-    def crowdsky(self) -> Path:
-        """Where CrowdSky answers, written by its process."""
-        return self.folder / "crowdsky.json"
 
     def root(self, serial: str) -> Path:
         """The folder that plays a telescope's eMMC."""
@@ -108,12 +88,10 @@ class Scene:
             "setup": "done",
             "data_dir": str(self.folder / "data"),
             "redis_url": redis_url,
-            "telescopes": [_telescope(number, each) for number, each in enumerate(answering)],
-            "image_watcher": {
-                "enabled": True,
-                "watch_path": [str(Path(each["root"]) / "MyWorks") for each in answering],
-                "debounce_delay": 0.5,
-            },
+            "telescopes": [
+                telescope_settings(f"telescope-{number}", each) for number, each in enumerate(answering, 1)
+            ],
+            "image_watcher": watcher_settings(answering),
             "stacking": {"idle_s": 1, "grace_s": 0, "min_exptime": 0},
             "scheduler": {"reconcile_s": 1, "inventory_s": 5},
             "crowdsky": {
@@ -147,13 +125,3 @@ def _evening() -> datetime:
     """Give 20:00:20 UTC of the evening before last: a night that is over wherever this runs."""
     day = (datetime.now(UTC) - timedelta(days=2)).date()
     return datetime(day.year, day.month, day.day, 20, 0, 20, tzinfo=UTC)
-
-
-def _telescope(number: int, endpoint: dict[str, Any]) -> dict[str, Any]:
-    settings = {
-        "name": f"telescope-{number + 1}",
-        "host": endpoint["host"],
-        "rpc_port": endpoint["rpc_port"],
-        "http_port": endpoint["http_port"],
-    }
-    return settings | ({"smb_port": endpoint["smb_port"]} if endpoint["smb_port"] else {})

@@ -69,6 +69,10 @@ class Services:
         command = [sys.executable, "-m", "skyrelay.service", name, "--config", str(self._config)]
         self._start(name, command)
 
+    def pid_of(self, name: str) -> int:
+        """Give the process id of a service that runs."""
+        return self._running[name].pid
+
     def kill(self, name: str, *, with_children: bool) -> None:
         """End a service with SIGKILL: it and its children, as a container's end does, or it alone."""
         process = self._running.pop(name)

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from skyrelay_simulators.demo.errors import DemoFailed
+from skyrelay_simulators.stage import Stage, telescope_settings, watcher_settings
 
 HOST = "127.0.0.1"
 ANY_HOST = "0.0.0.0"  # noqa: S104 - inside a container that publishes no port
@@ -45,35 +46,13 @@ class Wishes:
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class Places(Stage):
     """Where the demo keeps what."""
-
-    folder: Path
-
-    @property
-    def site(self) -> Path:
-        """The description of the telescopes."""
-        return self.folder / "site.yaml"
-
-    @property
-    def endpoints(self) -> Path:
-        """Where the telescopes answer, written by their process."""
-        return self.folder / "telescopes.json"
-
-    @property
-    def crowdsky(self) -> Path:
-        """Where CrowdSky answers, written by its process."""
-        return self.folder / "crowdsky.json"
 
     @property
     def cloud(self) -> Path:
         """Where the node cloud answers, written by its process."""
         return self.folder / "cloud.json"
-
-    @property
-    def config(self) -> Path:
-        """The configuration of the services."""
-        return self.folder / "config.yaml"
 
     @property
     def data_dir(self) -> Path:
@@ -115,11 +94,7 @@ def write_config(places: Places, port: int) -> str:
         "setup": "done",
         "data_dir": str(places.data_dir),
         "telescopes": [_telescope(places, index, each) for index, each in enumerate(telescopes)],
-        "image_watcher": {
-            "enabled": True,
-            "watch_path": [str(Path(each["root"]) / "MyWorks") for each in telescopes],
-            "debounce_delay": 0.5,
-        },
+        "image_watcher": watcher_settings(telescopes),
         # A night that takes seconds wants to be looked at more often than one that takes hours.
         "stacking": {"idle_s": 1, "grace_s": 0},
         "scheduler": {"reconcile_s": 1, "inventory_s": 5},
@@ -252,12 +227,5 @@ def _make_key(path: Path) -> str:
 
 def _telescope(places: Places, index: int, endpoint: dict[str, Any]) -> dict[str, Any]:
     names = ("garden", "roof")
-    settings = {
-        "name": names[index] if index < len(names) else endpoint["serial"],
-        "host": endpoint["host"],
-        "rpc_port": endpoint["rpc_port"],
-        "http_port": endpoint["http_port"],
-    }
-    if endpoint["smb_port"]:
-        settings["smb_port"] = endpoint["smb_port"]
+    settings = telescope_settings(names[index] if index < len(names) else endpoint["serial"], endpoint)
     return settings | ({"key_path": str(places.key)} if places.key.exists() else {})

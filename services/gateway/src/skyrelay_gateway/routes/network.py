@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends, Response
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Response
 
 from skyrelay.access.tokens import Scope
 from skyrelay.domain.states import DeliveryState
@@ -14,6 +16,7 @@ from skyrelay_gateway.idempotency import IDEMPOTENT, IdempotentRoute
 from skyrelay_gateway.list_tags import FROM_DATABASE, NOT_MODIFIED, TAGGED, TaggedRoute
 from skyrelay_gateway.models import Page
 from skyrelay_gateway.network import (
+    InterruptRunRequest,
     InterruptView,
     MeasurementAnswer,
     MeasurementRequest,
@@ -55,7 +58,7 @@ def plan(gateway: GatewayDep) -> PlanAnswer:
     "/plan/run",
     status_code=202,
     dependencies=[requires(Scope.CONTROL), Depends(require_json), IDEMPOTENT],
-    responses=problem_responses(404, 409, 413, 415),
+    responses=problem_responses(400, 404, 409, 413, 415),
 )
 def run_plan(gateway: GatewayDep, request: PlanRunRequest) -> PlanView:
     """Have the plan handed to the telescope; GET /api/v1/plan says what comes of it."""
@@ -73,6 +76,24 @@ def interrupts(gateway: GatewayDep, page: PageDep) -> Page[InterruptView]:
         return network.list_interrupts(session, page, gateway.clock())
 
 
+@router.post(
+    "/interrupts/{interrupt_id}/run",
+    status_code=202,
+    dependencies=[requires(Scope.CONTROL), Depends(require_json), IDEMPOTENT],
+    responses=problem_responses(404, 409, 413, 415),
+)
+def run_interrupt(
+    gateway: GatewayDep, interrupt_id: Annotated[int, Path(ge=1, le=2**53)], request: InterruptRunRequest
+) -> InterruptView:
+    """Have an interrupt's target observed; GET /api/v1/interrupts says what comes of it."""
+    _check_enabled(gateway)
+    now = gateway.clock()
+    with gateway.store.write() as session:
+        row = network.ask_for_interrupt(session, interrupt_id, request, now)
+    get_logger(__name__).info("an interrupt was asked for", number=row.number)
+    return network.interrupt_view(row, now)
+
+
 @router.get("/measurements", dependencies=[FROM_DATABASE], responses=NOT_MODIFIED)
 def measurements(
     gateway: GatewayDep, page: PageDep, state: DeliveryState | None = None
@@ -87,7 +108,7 @@ def measurements(
     status_code=202,
     dependencies=[requires(Scope.CONTROL), Depends(require_json), IDEMPOTENT],
     responses={
-        **problem_responses(409, 413, 415),
+        **problem_responses(400, 409, 413, 415),
         200: {"model": MeasurementAnswer, "description": "It was submitted before"},
     },
 )

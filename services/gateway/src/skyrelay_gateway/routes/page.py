@@ -14,6 +14,7 @@ from skyrelay.store.receipts import build_receipt
 from skyrelay_gateway.context import Gateway, GatewayDep
 from skyrelay_gateway.listings import Filters, list_deliveries
 from skyrelay_gateway.models import StatusView
+from skyrelay_gateway.network_part import network_part
 from skyrelay_gateway.nights import known_nights, latest_offset
 from skyrelay_gateway.paging import PageRequest
 from skyrelay_gateway.readiness import check_readiness
@@ -46,6 +47,7 @@ def _overview(gateway: Gateway, night: date | None) -> HTMLResponse:
         shown = night or (nights[0] if nights else None)
         receipt = build_receipt(session, shown) if shown else None
         now_local = status.at + (latest_offset(session) or timedelta(0))
+        network = network_part(session, gateway.settings, status.at)
         deliveries = list_deliveries(session, PageRequest(_DELIVERIES_SHOWN, None), Filters(), None).items
     return render(
         "overview.html",
@@ -58,6 +60,7 @@ def _overview(gateway: Gateway, night: date | None) -> HTMLResponse:
         earlier=max((each for each in nights if shown and each < shown), default=None),
         later=min((each for each in nights if shown and each > shown), default=None),
         deliveries=deliveries,
+        network=network,
         unseen=_unseen(gateway, status),
     )
 

@@ -15,7 +15,7 @@ from skyrelay_gateway.first_run.telescopes import with_telescope, without_telesc
 from skyrelay_gateway.frames import ReleaseAnswer, ReleaseRequest
 from skyrelay_gateway.giving_up import GiveUpRequest, UploadAnswer, UploadRequest
 from skyrelay_gateway.idempotency import IDEMPOTENT, IdempotentRoute
-from skyrelay_gateway.models import TelescopeView
+from skyrelay_gateway.models import NoFields, TelescopeView
 from skyrelay_gateway.nudges import try_to_nudge
 from skyrelay_gateway.problems import problem_responses
 from skyrelay_gateway.security import require_json
@@ -37,7 +37,7 @@ router = APIRouter(
     tags=["control"],
     dependencies=[Depends(require_json), IDEMPOTENT],
     route_class=IdempotentRoute,
-    responses=problem_responses(404, 409, 413, 415),
+    responses=problem_responses(400, 404, 409, 413, 415),
 )
 
 _Telescope = Annotated[str, Path(max_length=200, description="its serial number or name")]
@@ -57,7 +57,7 @@ def add_telescope(gateway: GatewayDep, configured: ConfiguredDep, request: AddRe
 
 
 @router.post("/telescopes/{telescope}/test", status_code=202)
-def test_telescope(gateway: GatewayDep, telescope: _Telescope) -> LookAnswer:
+def look_at_telescope(gateway: GatewayDep, telescope: _Telescope, _: NoFields) -> LookAnswer:
     """Have a telescope asked who it is and what it does; read it again until ``looked_at`` says so."""
     now = gateway.clock()
     with gateway.store.write() as session:
@@ -68,7 +68,9 @@ def test_telescope(gateway: GatewayDep, telescope: _Telescope) -> LookAnswer:
 
 
 @router.post("/telescopes/{telescope}/forget")
-def forget_telescope(gateway: GatewayDep, configured: ConfiguredDep, telescope: _Telescope) -> ForgetAnswer:
+def forget_telescope(
+    gateway: GatewayDep, configured: ConfiguredDep, telescope: _Telescope, _: NoFields
+) -> ForgetAnswer:
     """Forget a telescope's address, key and place. Frames, blocks, stacks and deliveries stay."""
     in_file = [each.name for each in configured.telescopes]
     with gateway.store.write() as session:
@@ -104,7 +106,11 @@ def discover_telescopes(gateway: GatewayDep, request: DiscoveryRequest) -> Disco
     return DiscoveryAnswer(discovery=view, note=note)
 
 
-@router.post("/frames/release", status_code=202)
+@router.post(
+    "/frames/release",
+    status_code=202,
+    responses={200: {"model": ReleaseAnswer, "description": "A dry run, or nothing is held"}},
+)
 def release_frames(gateway: GatewayDep, request: ReleaseRequest, response: Response) -> ReleaseAnswer:
     """Let frames go on that are held because their telescope's clock was wrong.
 
@@ -133,7 +139,7 @@ def give_up_delivery(
     return detail
 
 
-@router.post("/upload", status_code=202)
+@router.post("/upload", status_code=202, responses={200: {"model": UploadAnswer, "description": "A dry run"}})
 def upload(gateway: GatewayDep, request: UploadRequest, response: Response) -> UploadAnswer:
     """Try all deliveries now that wait, or (``dry_run``) hear how many those are."""
     with gateway.store.write() as session:

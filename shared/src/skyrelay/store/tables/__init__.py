@@ -14,6 +14,7 @@ from skyrelay.store.tables.idempotency_keys import IdempotencyKey
 from skyrelay.store.tables.ignored_files import IgnoredFile
 from skyrelay.store.tables.measurements import Measurement
 from skyrelay.store.tables.pauses import Pause
+from skyrelay.store.tables.purges import Purge, PurgeFile, PurgePart
 from skyrelay.store.tables.runs import Run, RunBlock
 from skyrelay.store.tables.scripted_stacks import ScriptedStack
 from skyrelay.store.tables.secrets import Secret
@@ -40,6 +41,9 @@ __all__ = [
     "Measurement",
     "Owner",
     "Pause",
+    "Purge",
+    "PurgeFile",
+    "PurgePart",
     "Run",
     "RunBlock",
     "ScriptedStack",

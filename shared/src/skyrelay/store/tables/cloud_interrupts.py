@@ -1,4 +1,5 @@
-"""Interrupts of the node cloud: targets that are to be observed at once. Written by the cloud agent."""
+"""Interrupts of the node cloud: targets that are to be observed at once. Written by the cloud agent; the
+gateway asks for hand-overs."""
 
 from __future__ import annotations
 
@@ -9,9 +10,10 @@ from sqlalchemy import UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from skyrelay.store.tables.base import Base
+from skyrelay.store.tables.hand_overs import HandedOver
 
 
-class CloudInterrupt(Base):
+class CloudInterrupt(HandedOver, Base):
     """One interrupt; ``number`` is the cloud's own, so it is known by that and the cloud's address."""
 
     __tablename__ = "cloud_interrupts"

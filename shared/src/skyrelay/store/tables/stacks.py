@@ -13,7 +13,8 @@ from skyrelay.store.tables.base import Base
 class Stack(Base):
     """One stack on the telescope and in the archive.
 
-    ``first_start_at`` and ``last_end_at`` are the true UTC span of its frames. ``chunk_key`` is ours,
+    ``first_start_at`` and ``last_end_at`` are the true UTC span of its frames; a stack that was handed in
+    from a folder does not tell its end, nor how many frames it was made of. ``chunk_key`` is ours,
     from the block and the position (null pixel: position unknown); the server's stands with the
     delivery. A block that was stacked again has several; the one that was made last counts for it.
     """
@@ -33,11 +34,11 @@ class Stack(Base):
     renamed_at: Mapped[datetime | None]
     rename_error: Mapped[str | None]
     chunk_key: Mapped[str]
-    frames_input: Mapped[int]
-    frames_aligned: Mapped[int]
+    frames_input: Mapped[int | None]  # not known where another tool made it and its frames are gone
+    frames_aligned: Mapped[int | None]
     exposure_total_s: Mapped[float]
     first_start_at: Mapped[datetime]
-    last_end_at: Mapped[datetime]
+    last_end_at: Mapped[datetime | None]
     ra_deg: Mapped[float | None]
     dec_deg: Mapped[float | None]
     size_bytes: Mapped[int | None]
@@ -53,12 +54,20 @@ class Stack(Base):
     fetch_error: Mapped[str | None]
     next_fetch_at: Mapped[datetime | None]
     fetch_lease_until: Mapped[datetime | None]
-    # Made by another tool and found on the telescope; offered: it stays there until a person wants it sent.
+    # Made by another tool and found on the telescope, or handed in from a folder; offered: it stays there
+    # until a person wants it sent.
     found_at: Mapped[datetime | None]
     is_offered: Mapped[bool] = mapped_column(default=False, server_default=false())
     created_at: Mapped[datetime]
 
     @property
-    def last_start_at(self) -> datetime:
+    def knows_frames(self) -> bool:
+        """Whether its frames are known; if not, ``last_end_at`` is the earliest that it can be."""
+        return bool(self.frames_input)
+
+    @property
+    def last_start_at(self) -> datetime | None:
         """When the last frame's exposure began, its DATE-OBS: what CrowdSky calls ``date_obs_end``."""
+        if self.last_end_at is None or self.frames_aligned is None:
+            return None
         return self.last_end_at - timedelta(seconds=self.exposure_total_s / max(self.frames_aligned, 1))

@@ -1,0 +1,144 @@
+"""What stacker and scheduler cost while there is nothing to do: processor time of a core, as installed.
+
+A home whose set-up is done, with a real Redis and simulated telescopes that are awake and have nothing new.
+The processor time of each process and its children is read from ``/proc`` before and after. Beside it, in the
+same run, a Celery worker and a beat that do nothing at all, with Celery's defaults: what the framework costs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from skyrelay_simulators.chaos.services import Services
+from skyrelay_simulators.telescope import SimulatedTelescope, SmbBackend, TelescopeSpec
+
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_SETTLE_S = 45.0  # the start is no idling: first looks, first ticks
+_BARE = """
+from celery import Celery
+app = Celery("bare", broker=%r)
+app.conf.update(worker_hijack_root_logger=False, timezone="UTC", enable_utc=True)
+"""
+
+
+def main() -> None:
+    """Measure and print the table."""
+    parser = argparse.ArgumentParser(description="Processor time of the idle stacker and scheduler.")
+    parser.add_argument("--seconds", type=float, default=120.0, help="how long to look")
+    parser.add_argument("--telescopes", type=int, default=2, help="simulated ones, awake, with nothing new")
+    wishes = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="sky-") as place, ExitStack() as running:
+        folder = Path(place)
+        telescopes = [running.enter_context(telescope(folder, number)) for number in range(wishes.telescopes)]
+        services = running.enter_context(our_services(folder, telescopes))
+        bare = running.enter_context(bare_celery(folder))
+        processes = {**services, **bare}
+        time.sleep(_SETTLE_S)
+        before = {name: spent_s(pid) for name, pid in processes.items()}
+        began = time.monotonic()
+        time.sleep(wishes.seconds)
+        took_s = time.monotonic() - began
+        shares = {name: (spent_s(pid) - before[name]) / took_s for name, pid in processes.items()}
+    show(shares, wishes.telescopes, took_s)
+
+
+def show(shares: dict[str, float], telescopes: int, took_s: float) -> None:
+    """Print what share of a core each process took."""
+    table = Table(title=f"Idle for {took_s:.0f} s, {telescopes} telescopes awake", title_justify="left")
+    for heading in ("process, with its children", "of a core"):
+        table.add_column(heading, justify="right")
+    for name, share in shares.items():
+        table.add_row(name, f"{100 * share:.2f} %")
+    ours, bare = (
+        sum(share for name, share in shares.items() if name.startswith("bare ") is is_bare)
+        for is_bare in (False, True)
+    )
+    table.add_row("stacker and scheduler", f"{100 * ours:.2f} %")
+    Console().print(table)
+    Console().print(f"That is {ours / bare:.2f} of what a bare worker and beat take.", highlight=False)
+
+
+def spent_s(pid: int) -> float:
+    """Give the processor seconds that a process and all below it have taken."""
+    return sum(_own_s(each) for each in (pid, *_below(pid)))
+
+
+def _own_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+
+
+def _below(pid: int) -> Iterator[int]:
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, task.read_text().split()):
+            yield child
+            yield from _below(child)
+
+
+@contextmanager
+def our_services(folder: Path, telescopes: list[SimulatedTelescope]) -> Iterator[dict[str, int]]:
+    """Run the stacker and the scheduler as they are installed; give their process ids."""
+    config = {
+        "setup": "done",
+        "data_dir": str(folder / "data"),
+        "redis_url": f"unix://{folder / 'redis.sock'}",
+        "telescopes": [
+            {
+                "name": f"telescope-{number + 1}",
+                "host": each.endpoint.host,
+                "rpc_port": each.endpoint.rpc_port,
+                "http_port": each.endpoint.http_port,
+                "smb_port": each.endpoint.smb_port,
+            }
+            for number, each in enumerate(telescopes)
+        ],
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    with Services(folder / "config.yaml", folder / "logs", folder / "redis.sock") as services:
+        services.migrate()
+        services.start_redis()
+        for name in ("stacker", "scheduler"):
+            services.start(name)
+        yield {name: services.pid_of(name) for name in ("stacker", "scheduler")}
+
+
+@contextmanager
+def bare_celery(folder: Path) -> Iterator[dict[str, int]]:
+    """Run a worker and a beat that do nothing."""
+    (folder / "bare.py").write_text(_BARE % f"redis+socket://{folder / 'redis.sock'}?virtual_host=1")
+    worker = ("worker", "--pool=prefork", "--concurrency=2", "--queues=bare")
+    with ExitStack() as running:
+        pids = {}
+        for name, arguments in (("bare worker", worker), ("bare beat", ("beat",))):
+            command = [sys.executable, "-m", "celery", "-A", "bare", *arguments]
+            quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+            process = running.enter_context(subprocess.Popen(command, cwd=folder, **quiet))
+            running.callback(process.terminate)
+            pids[name] = process.pid
+        yield pids
+
+
+@contextmanager
+def telescope(folder: Path, number: int) -> Iterator[SimulatedTelescope]:
+    """Run a telescope without anything on it."""
+    spec = TelescopeSpec(
+        serial=f"1d3fe1{number:02x}", root=folder / f"emmc-{number}", smb_backend=SmbBackend.AUTO
+    )
+    with SimulatedTelescope(spec) as running:
+        yield running
+
+
+if __name__ == "__main__":
+    main()
