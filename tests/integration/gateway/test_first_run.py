@@ -237,6 +237,8 @@ def test_nothing_is_delivered_where_a_person_says_so_and_the_network_is_optional
     assert (found.crowdsky.enabled, found.crowdsky.scrub_location) == (False, False)
     assert (found.cloud.enabled, found.cloud.url) == (True, "http://10.0.0.9:8481")
     assert first_run.send("/setup/crowdsky", {"cloud_url": "nowhere"}).status_code == 422
+    first_run.send("/setup/crowdsky", {"deliver": "raw"})
+    assert (first_run.settings().crowdsky.enabled, first_run.settings().crowdsky.route) == (True, "raw")
 
 
 def test_what_the_file_sets_is_shown_and_not_asked(
