@@ -32,10 +32,11 @@ FILE_ONLY = (
     "archive.path",
     "crowdsky.base_url",
     "cloud.conditions.",
+    "mqtt.",
 )
 PRIVATE = frozenset({"observatory.latitude", "observatory.longitude", "observatory.elevation"})
 # Parts of two logins, kept encrypted (see `skyrelay.store.secrets`), though no secrets by themselves.
-_ACCOUNTS = frozenset({"crowdsky.username", "cloud.node_id"})
+_ACCOUNTS = frozenset({"crowdsky.username", "cloud.node_id", "mqtt.username"})
 
 _log = get_logger(__name__)
 
@@ -65,9 +66,9 @@ def with_page_values(settings: Settings, page: Mapping[str, Any]) -> Settings:
         try:
             return with_values(settings, usable)
         except SettingsRefused as error:
-            wrong = {key for key in usable for name, _ in error.problems if _is_part(name, key)} or set(
-                usable
-            )
+            wrong = {key for key in usable for name, _ in error.problems if _is_part(name, key)}
+            # One does not go with another: Start stays pressed all the same, if that can be.
+            wrong = wrong or set(usable) - {"setup"} or set(usable)
             _log.warning("settings of the page cannot be used", keys=sorted(wrong), problem=str(error))
             usable = {key: value for key, value in usable.items() if key not in wrong}
     return settings

@@ -136,6 +136,9 @@ def test_a_telescope_that_is_away_is_named_and_can_be_added_all_the_same(first_r
     page = first_run.said("/setup/telescopes/add", {"trial": str(first_run.trials()[-1].id)})
     assert "garden" in page
     assert [each.name for each in first_run.settings().telescopes] == ["garden"]
+    first_run.send("/setup/telescopes/check", {**fields, "name": "yard"})
+    first_run.send("/setup/telescopes/add", {"trial": str(first_run.trials()[-1].id)})
+    assert [each.name for each in first_run.settings().telescopes] == ["yard"]
 
 
 def test_the_key_is_tried_and_what_is_wrong_is_named(
@@ -234,6 +237,8 @@ def test_nothing_is_delivered_where_a_person_says_so_and_the_network_is_optional
     assert (found.crowdsky.enabled, found.crowdsky.scrub_location) == (False, False)
     assert (found.cloud.enabled, found.cloud.url) == (True, "http://10.0.0.9:8481")
     assert first_run.send("/setup/crowdsky", {"cloud_url": "nowhere"}).status_code == 422
+    first_run.send("/setup/crowdsky", {"deliver": "raw"})
+    assert (first_run.settings().crowdsky.enabled, first_run.settings().crowdsky.route) == (True, "raw")
 
 
 def test_what_the_file_sets_is_shown_and_not_asked(

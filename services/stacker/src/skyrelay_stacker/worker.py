@@ -17,6 +17,7 @@ from skyrelay.queue.celery_app import build_celery, keep_our_logs
 from skyrelay.queue.tasks import Queue
 from skyrelay.service import stop_on_signals
 from skyrelay.settings import Settings
+from skyrelay.store.accounts import settings_in_force
 from skyrelay.store.opening import open_store
 from skyrelay_stacker.tasks import register_tasks
 from skyrelay_stacker.workshop import Workshop
@@ -49,6 +50,7 @@ def main(settings: Settings) -> int:
     store = open_store(settings, stop)
     if store is None:
         return 0
+    most = children(settings_in_force(settings, store, of=()))
     store.close()  # a connection must not be carried through a fork
     billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = _WAITS_FOR_PARENT
     shutting_down = SharedFlag()
@@ -59,7 +61,7 @@ def main(settings: Settings) -> int:
     worker_shutting_down.connect(lambda **_: shutting_down.set(), weak=False)
     worker_ready.connect(lambda **_: _stop_if(stop), weak=False)
     worker_process_init.connect(lambda **_: store.forget_connections(), weak=False)
-    _work(app, children(settings))
+    _work(app, most)
     return 0
 
 

@@ -112,9 +112,16 @@ def outcome_of(answer: Mapping[str, Any]) -> Outcome:
 def with_telescope(
     session: Session, settings: Settings, entry: Mapping[str, Any], *, watches: bool
 ) -> dict[str, Any]:
-    """Give the changes of settings that add a telescope, or put it in the place of its namesake."""
+    """Give the changes of settings that add a telescope, or put it in the place of the one there was.
+
+    That is its namesake, or, where it has another name now, the one at its address.
+    """
     page = page_values(session)
-    others = [each for each in page.get("telescopes", []) if each["name"] != entry["name"]]
+    others = [
+        each
+        for each in page.get("telescopes", [])
+        if each["name"] != entry["name"] and _address_of(each) != _address_of(entry)
+    ]
     changes: dict[str, Any] = {"telescopes": [*others, dict(entry)]}
     roots = _roots_without(page, str(entry["name"]))
     if can_watch(settings):
@@ -145,6 +152,10 @@ def share_of(entry: Mapping[str, Any]) -> str:
     """Give the address of a telescope's share."""
     port = entry.get("smb_port", PORTS["smb_port"])
     return str(SmbPath(str(entry["host"]), SHARE, FOLDER, int(port)))
+
+
+def _address_of(entry: Mapping[str, Any]) -> tuple[Any, Any]:
+    return entry["host"], entry.get("rpc_port", PORTS["rpc_port"])
 
 
 def _roots_without(page: Mapping[str, Any], name: str) -> list[Any]:

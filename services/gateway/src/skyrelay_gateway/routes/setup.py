@@ -278,6 +278,8 @@ def save_crowdsky(gateway: GatewayDep, configured: ConfiguredDep, form: FormDep)
     changes: dict[str, Any] = {}
     if "deliver" in form:
         changes["crowdsky.enabled"] = text(form, "deliver") != "no"
+        if changes["crowdsky.enabled"]:
+            changes["crowdsky.route"] = "raw" if text(form, "deliver") == "raw" else "stack"
     if "scrub" in form:
         changes["crowdsky.scrub_location"] = text(form, "scrub") != "keep"
     if "cloud_url" in form:
