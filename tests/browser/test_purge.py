@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
-from skyrelay.domain.purge_states import PurgeState
-from skyrelay_stacker.purging import see_to_purge
 
+from skyrelay.domain.purge_states import PurgeState
 from skyrelay.domain.states import DeliveryState
 from skyrelay.store.tables import Delivery, PurgePart
 from skyrelay_simulators.telescope import SimulatedTelescope, SmbBackend
+from skyrelay_stacker.purging import see_to_purge
 from support.browser import opened_page
 from support.dashboard_browser import let_visitor_in, serious_faults
 from support.gateway import running_gateway

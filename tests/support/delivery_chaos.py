@@ -2,9 +2,10 @@
 
 A CrowdSky server and a node cloud fail three requests of ten in every way that they know, lose answers
 after they have stored what came, and are away for an hour; the uploader is killed again and again while it
-fetches stacks from a telescope and sends them and a backlog of measurements. In the end each server must
-hold everything exactly once, whole to the byte. Servers, telescope, Redis, database and uploader are real
-processes and sockets; only the uploader's clock runs faster, so that hours of waiting fit into minutes.
+fetches stacks and raw frames from a telescope and sends them and a backlog of measurements. In the end each
+server must hold everything exactly once, whole to the byte. Servers, telescope, Redis, database and uploader
+are real processes and sockets; only the uploader's clock runs faster, so that hours of waiting fit into
+minutes.
 """
 
 from __future__ import annotations
@@ -27,11 +28,13 @@ from typing import Any, Self
 import yaml
 from celery import Celery
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from skyrelay.cloud.client import CloudClient
 from skyrelay.domain.states import BlockState, DeliveryKind, DeliveryState
 from skyrelay.fits_header import without_location
 from skyrelay.outbox.measurements import FIRST_TRY, enqueue_measurement
+from skyrelay.outbox.raw_route import frames_for_raw, send_raw
 from skyrelay.queue.celery_app import build_celery, nudge
 from skyrelay.queue.tasks import Nothing, TaskName
 from skyrelay.service import utc_now
@@ -41,6 +44,7 @@ from skyrelay.store.tables import Delivery, Destination, Stack, Telescope
 from skyrelay.store.transitions import StaleState, move_delivery
 from skyrelay_simulators.cloud import SimulatedCloud
 from skyrelay_simulators.crowdsky import Fault, SimulatedCrowdSky
+from skyrelay_simulators.crowdsky.stacking import stack_raw_frames
 from skyrelay_simulators.telescope import SimulatedTelescope, SmbBackend, TelescopeSpec
 from support.fast_uploader import FastClock
 from support.fits_files import fits_bytes
@@ -75,6 +79,8 @@ OF_CROWDSKY = (
     (1, {"mode": "error-200", "body": {"error": "Temporarily unavailable, try again later."}}),
     (0.4, {"mode": "error-200", "body": {"error": "Storage quota exceeded."}}),
 )
+# A refused frame is left out and named, as it should be: then the server would rightly have less.
+OF_RAW_FRAMES = tuple(way for way in OF_CROWDSKY if way[1].get("status") != 422)
 GOOD: dict[str, Any] = {"mode": "delay", "seconds": 0.0}
 
 
@@ -84,6 +90,8 @@ class Plan:
 
     Attributes
     ----------
+    raw_blocks, raw_frames
+        Blocks that go by the raw route, and the frames of each.
     away
         How long both servers are away, by the uploader's clock.
     speed
@@ -92,6 +100,8 @@ class Plan:
 
     stacks: int = 200
     measurements: int = 2000
+    raw_blocks: int = 20
+    raw_frames: int = 4
     kills: int = 10
     failing: float = 0.3
     away: timedelta = timedelta(hours=1)
@@ -99,6 +109,11 @@ class Plan:
     stack_bytes: int = 200_000
     within_s: float = 3600.0
     seed: int = 1
+
+    @property
+    def deliveries(self) -> int:
+        """How much is owed."""
+        return self.stacks + self.raw_blocks + self.measurements
 
 
 @dataclass
@@ -134,6 +149,7 @@ class Home:
         self.uploader = Uploader(folder, self._configuration(), self.clock)
         running.callback(self.uploader.kill)
         self.laid: dict[str, bytes] = {}
+        self.raw: dict[datetime, list[Path]] = {}
 
     def _configuration(self) -> dict[str, Any]:
         with CloudClient(self.cloud.base_url) as client:
@@ -170,6 +186,8 @@ class Home:
             )
             for number in range(self.plan.stacks):
                 self._lay(night, garden, number)
+            for number in range(self.plan.raw_blocks):
+                self._lay_raw(session, night, garden, number)
         for number in range(self.plan.measurements):
             # Of one in ten, whoever submitted it died over its own first try.
             lease = FIRST_TRY if number % 10 == 0 else None
@@ -192,11 +210,27 @@ class Home:
         (folder / f"{Path(stack.crowdsky_name).stem}_thn.jpg").write_bytes(JPEG)
         self.laid[stack.crowdsky_name] = content
 
+    def _lay_raw(self, session: Session, night: RecordedNight, telescope: Telescope, number: int) -> None:
+        start = EVENING + timedelta(minutes=15 * (self.plan.stacks + number))
+        block = night.block(telescope, "M 94", start, BlockState.READY, frames=self.plan.raw_frames)
+        frames, folder = frames_for_raw(session, block), self.telescope.emmc.target_folder("M 94_sub")
+        folder.mkdir(exist_ok=True)
+        self.raw[block.start_at] = [folder / frame.file_name for frame in frames]
+        for frame, path in zip(frames, self.raw[block.start_at], strict=True):
+            data = bytes(self.random.randrange(128) for _ in range(self.plan.stack_bytes // 40 * 2))
+            stamp = (frame.start_at or block.start_at).replace(tzinfo=None).isoformat()
+            path.write_bytes(fits_bytes(data, DATE_OBS=stamp, TOTALEXP=None, NAXIS1=len(data) // 2, NAXIS2=1))
+            frame.size_bytes, frame.inventoried_at = path.stat().st_size, block.start_at
+        send_raw(session, block, frames, now=self.clock(), actor="stacker", reason="crowdsky.route: raw")
+
     def break_servers(self) -> None:
         """Have three requests of ten fail, each in one way or the other, from now on."""
         expected = 12 * max(self.plan.stacks, self.plan.measurements) + 1000
         for endpoint in ("upload_stack", "my_stacks"):
             self.crowdsky.show(endpoint, *self._faults(OF_CROWDSKY, expected))
+        for endpoint in ("raw_start", "raw_finalize"):
+            self.crowdsky.show(endpoint, *self._faults(OF_CROWDSKY, expected))
+        self.crowdsky.show("raw_file", *self._faults(OF_RAW_FRAMES, expected))
         self.cloud.show("measurements", *self._faults(OF_BOTH, expected))
 
     def _faults(self, ways: Sequence[tuple[float, dict[str, Any]]], number: int) -> Iterator[Fault]:
@@ -251,7 +285,8 @@ class Home:
 
     def wrong(self) -> Iterator[str]:
         """Name everything that is not on the servers exactly once and whole."""
-        uploads = self.crowdsky.uploads
+        uploads = [stack for stack in self.crowdsky.uploads if stack.file_name in self.laid]
+        yield from self._wrong_raw()
         names = Counter(stack.file_name for stack in uploads)
         for name in self.laid:
             if names[name] != 1:
@@ -266,8 +301,30 @@ class Home:
             yield f"the cloud has {found.total()} measurements of {len(wanted_times)}"
         with self.store.read() as session:
             kinds = dict(session.execute(select(Delivery.kind, func.count()).group_by(Delivery.kind)).all())
-        if kinds != {DeliveryKind.STACK: self.plan.stacks, DeliveryKind.MEASUREMENT: self.plan.measurements}:
+        owed = {
+            DeliveryKind.STACK: self.plan.stacks,
+            DeliveryKind.RAW: self.plan.raw_blocks,
+            DeliveryKind.MEASUREMENT: self.plan.measurements,
+        }
+        if kinds != {kind: number for kind, number in owed.items() if number}:
             yield f"the books owe something else than what was put in: {kinds}"
+
+    def _wrong_raw(self) -> Iterator[str]:
+        """Name the blocks of which the server has not made exactly one stack, of exactly their frames."""
+        made = [stack for stack in self.crowdsky.uploads if stack.file_name not in self.laid]
+        if len(made) != self.plan.raw_blocks:
+            yield f"CrowdSky has made {len(made)} stacks of the raw frames of {self.plan.raw_blocks} blocks"
+        found = {stack.date_obs_start: stack for stack in made}
+        for start, paths in self.raw.items():
+            stack = found.get(f"{start:%Y-%m-%d %H:%M:%S}")
+            scrubbed = [self._scrubbed(path) for path in paths]
+            if stack is None or self.crowdsky.stored_bytes(stack) != stack_raw_frames(scrubbed).read():
+                yield f"the raw frames of {start} are not stacked as they were taken"
+
+    def _scrubbed(self, path: Path) -> Path:
+        copy = self.folder / f"scrubbed-{path.name}"
+        copy.write_bytes(without_location(path.read_bytes()))
+        return copy
 
 
 class Uploader:
@@ -349,7 +406,7 @@ def _stay_away(home: Home, report: Report) -> None:
 
 def _wait_for_all(home: Home, report: Report, began: float, say: Callable[[str], None]) -> None:
     said_at = time.monotonic()
-    while home.confirmed() < home.plan.stacks + home.plan.measurements and not _is_over(home, report, began):
+    while home.confirmed() < home.plan.deliveries and not _is_over(home, report, began):
         report.by_hand += home.tick()
         if time.monotonic() - said_at > 15:
             said_at = time.monotonic()
@@ -361,7 +418,7 @@ def _is_over(home: Home, report: Report, began: float) -> bool:
         raise AssertionError(f"the uploader ended by itself:\n{home.uploader.log()[-4000:]}")
     if time.monotonic() - began > home.plan.within_s:
         raise AssertionError(f"still owed after {home.plan.within_s} s: {home.states()}")
-    return home.confirmed() >= home.plan.stacks + home.plan.measurements
+    return home.confirmed() >= home.plan.deliveries
 
 
 def _count_requests(home: Home, report: Report) -> None:
@@ -387,6 +444,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--stacks", type=int, default=full.stacks)
     parser.add_argument("--measurements", type=int, default=full.measurements)
+    parser.add_argument("--raw-blocks", type=int, default=full.raw_blocks)
     parser.add_argument("--kills", type=int, default=full.kills)
     parser.add_argument("--speed", type=float, default=full.speed)
     parser.add_argument("--seed", type=int, default=full.seed)
@@ -398,7 +456,7 @@ def main() -> int:
 
 
 def _print(plan: Plan, report: Report) -> None:
-    owed = f"{plan.stacks} stacks and {plan.measurements} measurements"
+    owed = f"{plan.stacks} stacks, {plan.raw_blocks} blocks raw and {plan.measurements} measurements"
     lines = [
         f"{owed}, {report.kills} kills, {report.by_hand} helped by hand, {report.lasted_s:.0f} s",
         *(f"  {number:6} requests to {endpoint}" for endpoint, number in report.requests.most_common()),

@@ -65,6 +65,6 @@ def watching(gateway: GatewayClient, **headers: str) -> Iterator[EventSource]:
     with requests.Session() as session:
         session.trust_env = False
         url = f"{gateway.address}/api/v1/events"
-        with session.get(url, headers=gateway.headers | headers, stream=True, timeout=30) as answer:
+        with session.get(url, headers={**gateway.shown, **headers}, stream=True, timeout=30) as answer:
             assert answer.status_code == 200, answer.text
             yield EventSource(answer)

@@ -38,9 +38,10 @@ class GatewayClient:
             self._session.headers["Authorization"] = f"Bearer {token}"
 
     @property
-    def headers(self) -> dict[str, str]:
-        """What each request says of itself, the token too."""
-        return {name: str(value) for name, value in self._session.headers.items()}
+    def shown(self) -> dict[str, str]:
+        """The headers that say who it is, for a caller beside it."""
+        shown = self._session.headers.get("Authorization")
+        return {} if shown is None else {"Authorization": str(shown)}
 
     def get(self, path: str, **parameters: Any) -> requests.Response:
         """GET ``path``."""

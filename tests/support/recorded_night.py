@@ -65,7 +65,8 @@ class RecordedNight:
         }
         block = self._add(Block(telescope_id=telescope.id, target=target, **{**values, **columns}))
         for number in range(frames):
-            self.frame(telescope, target, start_local + timedelta(seconds=20 * number), block_id=block.id)
+            exposed = start_local + timedelta(seconds=20 * number)
+            self.frame(telescope, target, exposed, block_id=block.id, is_sent_raw=state is BlockState.RAW)
         return block
 
     def frame(self, telescope: Telescope, target: str, start_local: datetime, **columns: Any) -> Frame:

@@ -16,6 +16,8 @@ def test_everything_arrives_once_and_whole_whatever_goes_wrong(tmp_path: Path) -
     plan = Plan(
         stacks=12,
         measurements=80,
+        raw_blocks=2,
+        raw_frames=2,
         kills=2,
         away=timedelta(minutes=5),
         stack_bytes=60_000,

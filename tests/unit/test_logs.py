@@ -120,3 +120,16 @@ except RuntimeError:
         text = stderr_of(body, readable=readable)
         assert "RuntimeError" in text
         assert "hunter2" not in text
+
+
+def test_no_name_from_outside_begins_a_line_of_its_own_or_speaks_to_the_terminal() -> None:
+    forged = "x\\n2026-03-01 [info] somebody has logged in\\x1b[2J\\u2028\\x9b"
+    calls = ("log.info('refused', name='{0}')", "log.info('{0}')", "logging.getLogger('a').error('{0}')")
+    body = "\n".join(each.format(forged) for each in calls)
+    for readable in (True, False):
+        written = stderr_of(body, readable=readable)
+        assert len(written.splitlines()) == 3
+        assert "\x1b[2J" not in written
+        assert "\x9b" not in written
+    with_traceback = "\ntry:\n    1 / 0\nexcept ZeroDivisionError:\n    log.exception('broke')"
+    assert len(stderr_of(with_traceback, readable=True).splitlines()) > 3, "tracebacks keep their lines"

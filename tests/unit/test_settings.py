@@ -174,7 +174,7 @@ def test_a_wrong_key_is_named_with_the_nearest_right_one(
     tmp_path: Path, content: object, wrong: str, right: str
 ) -> None:
     message = problem(tmp_path, content)
-    assert f"{wrong}: there is no such setting ({tmp_path / 'config.yaml'}); did you mean {right}?" in message
+    assert f"{wrong}: there is no such setting; did you mean {right}? ({tmp_path / 'config.yaml'})" in message
 
 
 def test_a_wrong_key_that_is_like_no_other_is_named_alone(tmp_path: Path) -> None:
@@ -198,6 +198,11 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
     ("content", "said"),
     [
         ({"stacking": {"block_minutes": 7}}, "stacking.block_minutes: 7 is no block length"),
+        (
+            {"crowdsky": {"route": "raw"}, "stacking": {"block_minutes": 5}},
+            "crowdsky.route: raw sends CrowdSky's quarter hours",
+        ),
+        ({"crowdsky": {"route": "raw"}, "stacking": {"block_time": "name"}}, "stacking.block_time: start"),
         ({"stacking": {"when": "dusk"}}, "stacking.when: "),
         ({"stacking": {"grace_s": float("inf")}}, "stacking.grace_s: Input should be a finite number"),
         ({"stacking": {"min_exptime": float("nan")}}, "stacking.min_exptime: "),

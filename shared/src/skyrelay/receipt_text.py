@@ -22,6 +22,7 @@ _STYLES = {
     Stage.DELIVERED: "green",
     Stage.SKIPPED: "dim",
     Stage.COVERED: "green dim",
+    Stage.RAW: "bright_blue",
     Stage.FAILED: "bold red",
 }
 _NAMES_SHOWN = 5  # of frames that share a fate; the page and the JSON name all of them
@@ -89,6 +90,9 @@ def _totals(receipt: Receipt) -> Table:
     grid.add_row("Seen", f"{_plural(totals.frames, 'frame')}, {duration_text(totals.exposure_total_s)}")
     grid.add_row("Stacked", f"{_plural(totals.blocks_stacked, 'block')} of {totals.blocks}, "
                             f"{_plural(totals.frames_in_stacks, 'frame')}")  # fmt: skip
+    if totals.blocks_raw:
+        frames = f"{_plural(totals.frames_sent_raw, 'frame')} for the server to stack"
+        grid.add_row("Sent raw", f"{_plural(totals.blocks_raw, 'block')} of {totals.blocks}, {frames}")
     grid.add_row(
         "Delivered", f"{totals.delivered} of {totals.deliveries}, {totals.confirmed} confirmed by the server"
     )

@@ -10,8 +10,9 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import time
+from functools import cache
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeGuard, get_args
@@ -26,13 +27,14 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainValidator,
+    PrivateAttr,
     SecretStr,
     ValidationError,
     field_validator,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
-from pydantic_settings.exceptions import SettingsError
 
 from skyrelay.domain.asked import Asked, asked_of
 from skyrelay.domain.block import BLOCK_MINUTES, check_block_minutes
@@ -67,6 +69,7 @@ def _check_redis_url(url: SecretStr) -> SecretStr:
     return url
 
 
+Source = Literal["environment", "file", "page"]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Zone = Annotated[str, AfterValidator(_check_zone)]
 WebAddress = Annotated[str, AfterValidator(_check_url)]
@@ -199,6 +202,8 @@ class CrowdSkySettings(_Section):
     username: str = ""
     password: SecretStr = SecretStr("")
     scrub_location: bool | None = None
+    route: Literal["stack", "raw"] = "stack"
+    raw_after_h: float = Field(default=168.0, ge=0.0)
     bandwidth_limit: float = Field(default=0.0, ge=0.0)
     quiet_hours: Annotated[tuple[QuietHours, ...], BeforeValidator(_as_spans)] = ()
     confirm_s: float = Field(default=60.0, ge=0.1)
@@ -208,6 +213,16 @@ class CrowdSkySettings(_Section):
     def scrubs_location(self) -> bool:
         """Whether coordinates are removed before anything leaves the house."""
         return self.scrub_location is not False
+
+    @property
+    def prefers_raw(self) -> bool:
+        """Whether blocks go to the server's own stacker, and the telescopes stack only what is asked for."""
+        return self.enabled and self.route == "raw"
+
+    @property
+    def falls_back_to_raw(self) -> bool:
+        """Whether a block that its telescope cannot stack goes to the server's own stacker by itself."""
+        return self.enabled and self.raw_after_h > 0
 
 
 Gigabytes = Annotated[float, Field(ge=0.0)]
@@ -393,6 +408,30 @@ class Settings(BaseSettings):
     secret_key_file: Path | None = None
     setup: Literal["ask", "done"] = "ask"
 
+    @model_validator(mode="after")
+    def _raw_frames_are_sent_by_chunk(self) -> Self:
+        chunks = self.stacking.block_minutes == BLOCK_MINUTES and self.stacking.block_time == "start"
+        if self.crowdsky.prefers_raw and not chunks:
+            raise ValueError(
+                "crowdsky.route: raw sends CrowdSky's quarter hours, by the start of each exposure: "
+                "it needs stacking.block_minutes: 15 and stacking.block_time: start"
+            )
+        return self
+
+    _sources: Mapping[str, Source] = PrivateAttr(default_factory=dict)  # by key; a default has none
+
+    @property
+    def sources(self) -> Mapping[str, Source]:
+        """Where the settings that are no defaults come from, by key (``stacking.when``)."""
+        if self._sources:
+            return self._sources
+        return dict.fromkeys(given_keys(given_values(self)), "file")
+
+    @property
+    def is_set_up(self) -> bool:
+        """Whether anything may be done by itself: stacked, moved, sent."""
+        return self.setup == "done"
+
     @property
     def asked(self) -> tuple[Asked, ...]:
         """Whom to ask for telescopes beside the broadcasts: the configured and ``discovery.addresses``."""
@@ -444,6 +483,21 @@ class Settings(BaseSettings):
         return next((telescope for telescope in self.telescopes if telescope.name == name), None)
 
 
+class SettingsRefused(ConfigurationError):  # noqa: N818 - what happened to them
+    """Settings that cannot be used.
+
+    Attributes
+    ----------
+    problems
+        Each key, and what is wrong with it.
+    """
+
+    def __init__(self, problems: Iterable[tuple[str, str]], path: Path | None = None) -> None:
+        self.problems = tuple(problems)
+        where = f" ({path})" if path else ""
+        super().__init__("\n".join(f"{key}: {problem}{where}" for key, problem in self.problems))
+
+
 def load_settings(config: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
     """Read the configuration.
 
@@ -461,38 +515,106 @@ def load_settings(config: Path | None = None, environ: Mapping[str, str] | None 
     """
     environ = os.environ if environ is None else environ
     path = config or (Path(environ[CONFIG_VARIABLE]) if environ.get(CONFIG_VARIABLE) else None)
-    layers: list[Mapping[str, Any]] = [_from_environment(environ), _from_secret_files(environ)]
-    layers += [_from_crowdsky_variables(environ), _read_yaml(path) if path else {}]
+    file = _read_yaml(path) if path else {}
+    around = _merged(
+        _from_crowdsky_variables(environ), _merged(_from_secret_files(environ), _from_environment(environ))
+    )
+    sources: dict[str, Source] = dict.fromkeys(given_keys(file), "file")
+    sources |= dict.fromkeys(given_keys(around), "environment")
+    return build_settings(_merged(file, around), sources, path)
 
-    class _Loaded(Settings):
-        @classmethod
-        def settings_customise_sources(
-            cls, settings_cls: type[BaseSettings], *_: object, **__: object
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return tuple(_Layer(settings_cls, layer) for layer in layers)
 
+def build_settings(
+    values: Mapping[str, Any], sources: Mapping[str, Source], path: Path | None = None
+) -> Settings:
+    """Check values, by section, and give the settings; the environment is not read.
+
+    Parameters
+    ----------
+    values
+        What is set.
+    sources
+        Where each comes from, by key.
+    path
+        The file that messages name.
+
+    Raises
+    ------
+    SettingsRefused
+        If a key or value is wrong. The message names each.
+    """
+    hidden = [(key, "there is no such setting") for key in values if key.startswith("_")]
+    if hidden:  # the base class would take these for its own parameters
+        raise SettingsRefused(hidden, path)
     try:
-        loaded = _Loaded()
+        built = _Given(**values)
     except ValidationError as error:
-        raise ConfigurationError("\n".join(_explain(error, path))) from None  # its text may hold a secret
-    except SettingsError as error:
-        raise ConfigurationError(str(error)) from error
-    _check_names(loaded)
-    return loaded
+        raise SettingsRefused(_explain(error), path) from None  # its text may hold a secret
+    built._sources = dict(sources)
+    _check_names(built)
+    return built
 
 
-class _Layer(PydanticBaseSettingsSource):
-    """One source of settings that has been read already; earlier layers win, key by key."""
+def given_values(section: BaseModel) -> dict[str, Any]:
+    """Give what was set of the settings, or of a section of them, by section; no defaults."""
+    given = {}
+    for name in section.model_fields_set:
+        value = getattr(section, name)
+        is_section = _is_section(type(section).model_fields[name].annotation)
+        given[name] = given_values(value) if is_section else value
+    return given
 
-    def __init__(self, settings_cls: type[BaseSettings], values: Mapping[str, Any]) -> None:
-        super().__init__(settings_cls)
-        self._values = dict(values)
 
-    def get_field_value(self, field: object, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002 - the base's
-        return self._values.get(field_name), field_name, False
+def given_keys(values: Mapping[str, Any]) -> Iterator[str]:
+    """Name the settings that values by section hold, each with its section's name in front."""
+    for key in setting_fields():
+        at: Any = values
+        for part in key.split("."):
+            at = at.get(part, _MISSING) if isinstance(at, Mapping) else _MISSING
+        if at is not _MISSING:
+            yield key
 
-    def __call__(self) -> dict[str, Any]:
-        return self._values
+
+@cache
+def setting_fields() -> Mapping[str, FieldInfo]:
+    """Give all settings by their keys, such as ``stacking.dawn.at``; sections are none."""
+    return dict(_fields_of(Settings))
+
+
+_MISSING: Any = object()
+
+
+class _Given(Settings):
+    """Settings of given values alone."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the base's
+        *_: PydanticBaseSettingsSource,
+        **sources: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (sources["init_settings"],)
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay one set of values over another, key by key."""
+    both = dict(below)
+    for key, value in above.items():
+        under = both.get(key)
+        if isinstance(under, Mapping) and isinstance(value, Mapping):
+            both[key] = _merged(under, value)
+        else:
+            both[key] = value
+    return both
+
+
+def _fields_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    for name, field in model.model_fields.items():
+        if _is_section(field.annotation):
+            yield from _fields_of(field.annotation, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", field
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -585,15 +707,14 @@ def _yaml_place(error: Exception) -> str:
     return f"{problem} in line {mark.line + 1}, column {mark.column + 1}" if mark else str(problem)
 
 
-def _explain(error: ValidationError, path: Path | None) -> Iterator[str]:
-    where = f" ({path})" if path else ""
+def _explain(error: ValidationError) -> Iterator[tuple[str, str]]:
     for problem in error.errors(include_url=False, include_context=False, include_input=False):
         name = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
             near = _nearest_name(problem["loc"])
-            yield f"{name}: there is no such setting{where}" + (f"; did you mean {near}?" if near else "")
+            yield name, "there is no such setting" + (f"; did you mean {near}?" if near else "")
         else:
-            yield f"{name}: {problem['msg'].removeprefix('Value error, ')}{where}"
+            yield name, problem["msg"].removeprefix("Value error, ")
 
 
 def _nearest_name(location: tuple[int | str, ...]) -> str | None:
@@ -627,36 +748,26 @@ def _check_names(settings: Settings) -> None:
     for what, values in {"name": names, "serial": serials, "address": addresses}.items():
         twice = sorted({value for value in values if values.count(value) > 1})
         if twice:
-            raise ConfigurationError(f"telescopes: the {what} {twice[0]!r} is given twice; each has its own")
-    _check_reserves(settings, names)
-    _check_plan_telescope(settings, names)
+            problem = f"the {what} {twice[0]!r} is given twice; each has its own"
+            raise SettingsRefused([("telescopes", problem)])
     _check_condition_topics(settings)
-    for root in settings.image_watcher.watch_path:
-        if root.telescope is not None and root.telescope not in names:
-            near = difflib.get_close_matches(root.telescope, names, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ConfigurationError(
-                f"image_watcher.watch_path: no telescope is named {root.telescope!r}{hint}"
-            )
-
-
-def _check_reserves(settings: Settings, names: list[str]) -> None:
     floors = settings.archive.reserve_gb
     for name in floors if isinstance(floors, dict) else ():
-        if name not in names:
-            near = difflib.get_close_matches(name, names, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ConfigurationError(f"archive.reserve_gb: no telescope is named {name!r}{hint}")
+        _check_telescope("archive.reserve_gb", name, names)
+    if settings.cloud.telescope and names:
+        _check_telescope("cloud.telescope", settings.cloud.telescope, names)
+    for root in settings.image_watcher.watch_path:
+        if root.telescope is not None:
+            _check_telescope("image_watcher.watch_path", root.telescope, names)
 
 
-def _check_plan_telescope(settings: Settings, names: list[str]) -> None:
-    named = settings.cloud.telescope
-    if named and names and named not in names:
-        near = difflib.get_close_matches(named, names, n=1)
+def _check_telescope(key: str, name: str, names: list[str]) -> None:
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ConfigurationError(f"cloud.telescope: no telescope is named {named!r}{hint}")
+        raise SettingsRefused([(key, f"no telescope is named {name!r}{hint}")])
 
 
 def _check_condition_topics(settings: Settings) -> None:
     if settings.cloud.conditions.topics and not settings.mqtt.host:
-        raise ConfigurationError("mqtt.host is empty, and cloud.conditions.values names topics: set it")
+        raise SettingsRefused([("mqtt.host", "is empty, and cloud.conditions.values names topics: set it")])

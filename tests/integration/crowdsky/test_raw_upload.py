@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,10 +17,15 @@ from skyrelay.crowdsky.patience import Patience
 from skyrelay.crowdsky.raw_frames import RawGroup, find_raw_frames, group_raw_frames
 from skyrelay.crowdsky.raw_upload import RawEntry, RawUpload
 from skyrelay.crowdsky.sent_ledger import SentLedger
+from skyrelay.crowdsky.service_books import ServiceBooks
 from skyrelay.crowdsky.stacks import StackUpload
+from skyrelay.domain.states import BlockState, DeliveryState
+from skyrelay.outbox.raw_route import frames_for_raw, send_raw
 from skyrelay.service import utc_now
+from skyrelay.store.engine import Store
 from skyrelay_simulators.crowdsky import Fault, SimulatedCrowdSky
 from support.fits_files import write_fits
+from support.recorded_night import RecordedNight
 
 PASSWORD = "s3cret-päss"
 KEY = "20250327.05_HP033810"
@@ -67,7 +72,7 @@ def send(server: SimulatedCrowdSky, client: CrowdSkyClient, group: RawGroup, tmp
 def test_a_group_becomes_one_stack_and_is_found_again(server: SimulatedCrowdSky, send: Send) -> None:
     first, again = send(), send()
 
-    assert (first.outcome, first.chunks, first.done) == (Outcome.UPLOADED, [KEY], True)
+    assert (first.outcome, list(first.chunks), first.done) == (Outcome.UPLOADED, [KEY], True)
     assert (again.outcome, again.done) == (Outcome.THERE, True)
     assert [stack.n_frames_input for stack in server.uploads] == [3]
 
@@ -195,12 +200,46 @@ def test_a_chunk_that_holds_another_stack_is_left_alone_unless_it_may_be_overwri
     client.upload_stack(StackUpload(write_fits(tmp_path / "lp.fit", FILTER="LP"), "lp.fit"))
 
     kept = send()
-    assert (kept.outcome, kept.skipped) == (Outcome.FAILED, [KEY])
+    assert (kept.outcome, list(kept.skipped)) == (Outcome.FAILED, [KEY])
     assert "the chunk holds stack 1 (M 94, LP)" in kept.reason
     assert server.requests("raw_start") == []
 
     assert send(overwrite=True).outcome is Outcome.UPLOADED
     assert [stack.filter_name for stack in server.uploads] == ["IRCUT"]
+
+
+@pytest.mark.parametrize(
+    ("state", "outcome"),
+    [(DeliveryState.PENDING, Outcome.OWED), (DeliveryState.ACCEPTED, Outcome.ACCEPTED)],
+)
+def test_what_the_services_send_raw_is_left_to_them(
+    server: SimulatedCrowdSky,
+    client: CrowdSkyClient,
+    group: RawGroup,
+    store: Store,
+    tmp_path: Path,
+    state: DeliveryState,
+    outcome: Outcome,
+) -> None:
+    evening = datetime(2025, 3, 26, 21, 15)  # noqa: DTZ001 - a telescope's wall clock, four hours from UTC
+    with store.write() as session:
+        night = RecordedNight(session)
+        block = night.block(night.telescope(serial="1d3fe189"), "M 94", evening, BlockState.READY)
+        frames = frames_for_raw(session, block)
+        send_raw(session, block, frames, now=utc_now(), actor="stacker", reason="raw").state = state
+    with ServiceBooks(f"sqlite:///{tmp_path / 'skyrelay.db'}") as books:
+        upload = RawUpload(
+            client=client,
+            ledger=SentLedger(tmp_path / "data", server.base_url, "alice"),
+            books=books,
+            scrub_location=True,
+            overwrite=False,
+            look_again=timedelta(),
+            listed_by=timedelta(hours=24),
+        )
+        (entry,) = upload.carry_out(upload.plan([group]))
+
+    assert (entry.outcome, server.requests("raw_start")) == (outcome, [])
 
 
 def test_a_large_frame_passes_through_little_memory(server: SimulatedCrowdSky, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ SETTINGS = Settings(setup="done", stacking=StackingSettings(exclude=("Moon*",)))
 
 @pytest.fixture
 def gateway(store: Store, redis_server: RedisServer) -> Iterator[GatewayClient]:
-    """Give a gateway with a block in each state; ids are 1 to 7, in the order of `BlockState`."""
+    """Give a gateway with a block in each state; ids are 1 to 8, in the order of `BlockState`."""
     with store.write() as session:
         night = RecordedNight(session)
         garden = night.telescope()

@@ -195,9 +195,9 @@ def test_a_viewer_that_takes_nothing_is_let_go_and_the_others_go_on(store: Store
         with socket.socket() as stuck:
             stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             stuck.connect((host, int(port)))
-            token = client.headers["Authorization"]
-            asked = f"GET /api/v1/events HTTP/1.1\r\nHost: {host}\r\nAuthorization: {token}\r\n\r\n"
-            stuck.sendall(asked.encode())
+            shown = client.shown["Authorization"]
+            request = f"GET /api/v1/events HTTP/1.1\r\nHost: {host}\r\nAuthorization: {shown}\r\n\r\n"
+            stuck.sendall(request.encode())
             assert b"hello" in b"".join(iter_until(stuck, b"hello"))
             for number in range(4):
                 note(store, f"much {number}", times=1500)

@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from skyrelay.health import why_unhealthy
 from skyrelay.settings import FlowerSettings, Settings
 from skyrelay.store.engine import Store
 from support.gateway import GatewayClient, running_gateway
@@ -109,16 +110,22 @@ def test_no_proxy_of_the_environment_stands_between(
     assert (asked_proxy, len(requests)) == ([], 1)
 
 
+@pytest.mark.parametrize("root_path", ["", "/sky"])
 def test_the_real_one_shows_its_pages(
-    store: Store, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
+    store: Store, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory, root_path: str
 ) -> None:
     port = free_port()
-    settings = {"redis_url": redis_server.url, "flower": {"port": port}}
-    process = ServiceProcess("flower", tmp_path_factory.mktemp("flower"), settings)
-    with process, gateway_with(store, redis_server, f"http://127.0.0.1:{port}") as gateway:
-        eventually(lambda: gateway.get("/flower/workers").ok, within_s=60)
-        page = gateway.get("/flower/workers").text
+    flower = {"port": port, "url": f"http://127.0.0.1:{port}"}
+    raw = {"redis_url": redis_server.url, "flower": flower, "gateway": {"root_path": root_path}}
+    settings = Settings.model_validate({"setup": "done", **raw})
+    process = ServiceProcess("flower", tmp_path_factory.mktemp("flower"), raw)
+    with process, running_gateway(store, redis_server.url, settings) as gateway:
+        eventually(lambda: gateway.get(f"{root_path}/flower/workers").ok, within_s=60)
+        page = gateway.get(f"{root_path}/flower/workers").text
         # What a task is about, in words, is shown in the list.
-        assert ">args<" in gateway.get("/flower/tasks").text
+        assert ">args<" in gateway.get(f"{root_path}/flower/tasks").text
         assert "Flower" in page
+        assert f'"{root_path}/flower/static/' in page, "what it needs is asked for where it is"
         assert redis_server.url not in page
+        assert why_unhealthy("flower", settings) is None
+    assert "Flower does not answer" in (why_unhealthy("flower", settings) or "")

@@ -25,7 +25,8 @@ from skyrelay_gateway.visits import METRICS, Requirement
 from support.gateway import GatewayClient, make_token, running_gateway
 from support.owner import NO_REDIS, Clock
 
-PUBLIC = {"/healthz", "/readyz", "/login", "/welcome", "/logout"}
+WATCHERS = "/api/v1/settings/watcher"  # it asks for a word of its own, see test_settings.py
+PUBLIC = {"/healthz", "/readyz", "/login", "/welcome", "/logout", WATCHERS}
 
 
 @pytest.fixture(scope="module")
@@ -231,6 +232,16 @@ def test_without_a_login_anybody_may_do_everything_and_the_page_says_so(store: S
         assert anybody.send("POST", "/api/v1/stack", json={"all": True}, headers=elsewhere).status_code == 403
     with running_gateway(store, NO_REDIS) as gateway:
         assert "There is no login" not in gateway.get("/").text
+
+
+def test_figures_are_open_where_the_settings_say_so_and_nothing_else_is(store: Store) -> None:
+    settings = Settings(setup="done", gateway=GatewaySettings(open_metrics=True))
+    for each, status in ((settings, 200), (None, 401)):
+        with running_gateway(store, NO_REDIS, each) as gateway:
+            stranger = GatewayClient(gateway.address)
+            assert stranger.get("/metrics").status_code == status
+            assert stranger.get("/api/v1/status").status_code == 401
+            assert gateway.get("/metrics").status_code == 200
 
 
 def test_the_walk_would_notice_a_route_that_says_nothing() -> None:

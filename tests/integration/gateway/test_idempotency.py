@@ -21,6 +21,7 @@ from support.recorded_night import RecordedNight
 EVENING = datetime(2025, 3, 26, 21, 15)  # noqa: DTZ001 - a telescope's wall clock
 NOW = datetime(2025, 3, 27, 3, tzinfo=UTC)
 KEY = {"Idempotency-Key": "one-call"}
+UNKEPT = "/api/v1/tokens"  # a token is shown once and kept nowhere, so neither is the answer
 
 
 class Clock:
@@ -107,7 +108,7 @@ def test_of_many_at_once_one_is_carried_out(gateway: GatewayClient, store: Store
         answer = requests.post(
             f"{gateway.address}/api/v1/pause",
             json={"telescope": "garden"},
-            headers=gateway.headers | KEY,
+            headers={**KEY, **gateway.shown},
             timeout=30,
         )
         answers.append(answer.status_code)
@@ -146,7 +147,7 @@ def test_every_call_that_changes_something_takes_a_key(gateway: GatewayClient) -
     document = gateway.read("/openapi.json")
     for path, methods in document["paths"].items():
         for method, described in methods.items():
-            if method != "get" and "access" not in described["tags"]:
+            if method != "get" and not path.startswith(UNKEPT):
                 names = [each["name"] for each in described.get("parameters", ())]
                 assert "Idempotency-Key" in names, f"{method} {path}"
 

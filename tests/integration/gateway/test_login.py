@@ -230,6 +230,17 @@ def test_a_new_password_ends_all_logins_but_the_one_that_set_it(owned: Browser, 
     assert "password set" in events(store)
 
 
+def test_a_program_that_changes_the_password_leaves_no_login_behind(
+    owned: Browser, gateway: GatewayClient
+) -> None:
+    owned.log_in()
+    answer = gateway.post("/api/v1/password", {"current": PASSWORD, "new": "another dark sky"})
+    assert answer.status_code == 200
+    assert "set-cookie" not in answer.headers
+    assert gateway.read("/api/v1/sessions") == []
+    assert not owned.is_logged_in()
+
+
 def test_a_login_that_is_not_used_ends_and_one_that_is_used_goes_on(owned: Browser, clock: Clock) -> None:
     owned.log_in()
     for _ in range(3):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
+import stat
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -53,7 +55,7 @@ def test_it_answers_and_stops_when_it_is_told_to_though_a_connection_stays_open(
     port = free_port()
     settings = settings_for(store, redis_server, port, tmp_path)
     with ServiceProcess("gateway", tmp_path, settings) as process:
-        token = eventually(lambda: read_local_token(tmp_path))
+        token = eventually(lambda: read_local_token(tmp_path), within_s=60)
         gateway = GatewayClient(f"http://127.0.0.1:{port}", token)
         eventually(lambda: answers(gateway))
         assert gateway.post("/api/v1/stack", {"all": True}).status_code == 202
@@ -79,11 +81,33 @@ def test_a_port_that_is_taken_ends_it_with_a_clear_line(
         with ServiceProcess(
             "gateway", tmp_path, settings_for(store, redis_server, port, tmp_path)
         ) as process:
-            assert process.wait(20) != 0
+            assert process.wait(60) != 0
             assert "address already in use" in process.log()
 
 
 def test_without_a_redis_url_the_configuration_is_wrong(tmp_path: Path) -> None:
     with ServiceProcess("gateway", tmp_path, {"data_dir": str(tmp_path)}) as process:
-        assert process.wait(20) == 2
+        assert process.wait(60) == 2
         assert "redis_url is empty" in process.log()
+
+
+def test_until_somebody_claims_it_each_start_shows_a_new_code_and_keeps_its_token(
+    store: Store, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    settings = settings_for(store, redis_server, free_port(), tmp_path)
+    settings["gateway"] = {"host": "127.0.0.1", "port": free_port()}
+    process = ServiceProcess("gateway", tmp_path, settings)
+    codes, tokens = set(), set()
+    for _ in range(2):
+        with process:
+            codes.add(eventually(lambda: newest_code(process, codes), within_s=90))
+            tokens.add(read_local_token(tmp_path))
+            process.tell(signal.SIGTERM)
+            assert process.wait(60) == 0
+    assert len(tokens) == 1
+    assert stat.S_IMODE((tmp_path / "gateway.token").stat().st_mode) == 0o600
+    assert process.log().count("/welcome") == 2
+
+
+def newest_code(process: ServiceProcess, known: set[str]) -> str | None:
+    return next((code for code in re.findall(r"Code +(\S+)", process.log()) if code not in known), None)

@@ -170,6 +170,7 @@ def test_nights_count_frames_that_are_in_no_block_too(gateway: GatewayClient) ->
         "frames": 154,
         "blocks": 6,
         "blocks_stacked": 5,
+        "blocks_raw": 0,
         "blocks_skipped": 1,
         "blocks_covered": 0,
         "blocks_failed": 0,

@@ -14,6 +14,7 @@ from sqlalchemy import select
 from skyrelay.domain.states import BlockState, DeliveryState, FrameState, TelescopeState
 from skyrelay.outbox.measurements import enqueue_measurement
 from skyrelay.settings import Settings, TelescopeSettings
+from skyrelay.store.accounts import settings_in_force
 from skyrelay.store.engine import Store
 from skyrelay.store.pauses import order_pause
 from skyrelay.store.tables import AuditEntry, Delivery, Destination, Discovery, Frame, Pause, Stack, Telescope
@@ -128,8 +129,9 @@ def test_an_added_telescope_stays_though_no_file_names_it(gateway: GatewayClient
     answer = gateway.post("/api/v1/telescopes", {"name": "roof", "host": "192.168.1.60", "rpc_port": 14700})
     assert answer.status_code == 201
     assert (answer.json()["state"], answer.json()["rpc_port"]) == ("unknown", 14700)
+    in_force = settings_in_force(SETTINGS, store)
     with store.write() as session:
-        lay_down_configured(session, SETTINGS.telescopes, NOW)
+        lay_down_configured(session, in_force.telescopes, NOW)
     row = telescope(store, "roof")
     assert row is not None
     assert (row.host, row.next_look_at) == ("192.168.1.60", NOW)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,7 +14,10 @@ from skyrelay.store.engine import Store
 from skyrelay.store.migrate import migrate
 from skyrelay.store.tables import Discovery, Run
 from skyrelay.store.transitions import audit, move_block
+from support.event_stream import watching
 from support.gateway import GatewayClient, running_gateway
+from support.left_out import left_out
+from support.postgres_server import find_postgres, running_postgres
 from support.recorded_night import RecordedNight
 
 EVENING = datetime(2025, 3, 26, 21, 15)  # noqa: DTZ001 - a telescope's wall clock
@@ -49,15 +53,23 @@ def lay_down(store: Store) -> None:
         session.add(Discovery(addresses=["192.168.1.0/24"], asked_at=NOW, problem=""))
 
 
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayClient]:
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def gateway(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[GatewayClient]:
     """Give a gateway on that store, which nothing here changes; Redis is away."""
-    store = Store(f"sqlite:///{tmp_path_factory.mktemp('rest') / 'skyrelay.db'}")
-    migrate(store)
-    lay_down(store)
-    with running_gateway(store, "unix:///nowhere/redis.sock", clock=lambda: NOW) as client:
-        yield client
-    store.close()
+    with ExitStack() as stack:
+        url = f"sqlite:///{tmp_path_factory.mktemp('rest') / 'skyrelay.db'}"
+        if request.param == "postgresql":
+            programs = find_postgres()
+            if programs is None:
+                left_out("PostgreSQL is not installed: install the package postgresql")
+            url = stack.enter_context(running_postgres(programs)).create_database()
+        store = Store(url)
+        stack.callback(store.close)
+        migrate(store)
+        lay_down(store)
+        yield stack.enter_context(running_gateway(store, "unix:///nowhere/redis.sock", clock=lambda: NOW))
 
 
 def ids(gateway: GatewayClient, path: str, **filters: Any) -> list[int]:
@@ -217,3 +229,15 @@ def test_a_name_that_is_not_there_is_answered_with_the_nearest(
     answer = gateway.get("/api/v1/frames", **filters)
     assert answer.status_code == 404
     assert "Did you mean" in answer.json()["what_to_do"]
+
+
+def test_a_list_that_has_not_changed_is_not_sent_again_by_either_database(gateway: GatewayClient) -> None:
+    tag = gateway.get("/api/v1/audit").headers["etag"]
+    again = gateway.send("GET", "/api/v1/audit", headers={"If-None-Match": tag})
+    assert again.status_code == 304
+
+
+def test_events_and_figures_come_from_either_database(gateway: GatewayClient) -> None:
+    with watching(gateway, **{"Last-Event-ID": "2"}) as source:
+        assert [source.until("change").id, source.until("change").id] == [3, 4]
+    assert 'skyrelay_frames{state="clock wrong"} 1.0' in gateway.get("/metrics").text

@@ -20,7 +20,7 @@ from support.gateway import GatewayClient, make_token, running_gateway
 from support.owner import NO_REDIS
 from support.waiting import eventually
 
-QUICK = Limits(headers_s=0.3, body_s=0.6, connections=3)
+QUICK = Limits(headers_s=0.3, body_s=0.6, waiting=3)
 
 
 @contextmanager
@@ -98,8 +98,8 @@ def test_a_body_that_drips_in_is_answered_with_a_408() -> None:
         assert b"408" in slow.recv(1000)
 
 
-def test_one_address_does_not_take_all_connections() -> None:
-    patient = Limits(headers_s=30, body_s=30, connections=3)
+def test_one_address_does_not_keep_all_connections_waiting() -> None:
+    patient = Limits(headers_s=30, body_s=30, waiting=3)
     with echo(patient) as address, ExitStack() as crowd:
         held = [crowd.enter_context(socket.create_connection(address, timeout=30)) for _ in range(3)]
         for each in held:

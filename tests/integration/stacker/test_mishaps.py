@@ -350,7 +350,7 @@ def refusing_starts(telescope: SimulatedTelescope, code: Code) -> Iterator[None]
     telescope.device.batch_stack.start = start  # type: ignore[method-assign] # it is well again
 
 
-@pytest.mark.parametrize(("code", "is_lasting"), [(Code.TOO_FEW_STARS, True), (Code.FAIL_TO_OPERATE, False)])
+@pytest.mark.parametrize(("code", "is_lasting"), [(Code.NO_STAR, True), (Code.FAIL_TO_OPERATE, False)])
 def test_a_refused_start_is_tried_again_only_if_that_can_help(
     home: Home, make_telescope: MakeTelescope, code: Code, is_lasting: bool
 ) -> None:

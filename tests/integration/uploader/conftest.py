@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from skyrelay.domain.states import BlockState, DeliveryState
+from skyrelay.domain.states import BlockState, DeliveryState, FrameState
+from skyrelay.outbox.raw_route import frames_for_raw, send_raw
 from skyrelay.queue.tasks import DeliveryMessage, Message, StackMessage, TaskName
 from skyrelay.service import utc_now
 from skyrelay.settings import Settings
 from skyrelay.store.engine import Store
-from skyrelay.store.tables import AuditEntry, Delivery, Destination, Stack, Telescope
+from skyrelay.store.tables import AuditEntry, Delivery, Destination, Frame, Stack, Telescope
 from skyrelay_simulators.crowdsky import SimulatedCrowdSky
 from skyrelay_simulators.telescope import SimulatedTelescope, SmbBackend, TelescopeSpec
 from skyrelay_uploader.cloud_sending import deliver_to_cloud
@@ -133,9 +134,55 @@ class Home:
             self.lay(stack.folder, Path(name).stem + "_thn.jpg", JPEG)
             return stack.id
 
+    def add_raw_block(
+        self,
+        number: int = 0,
+        *,
+        frames: int = 3,
+        at_hand: bool = False,
+        data: bytes = bytes(64),
+        **cards: Any,
+    ) -> int:
+        """Lay a block's frames on the telescope, or in a watched folder, and owe them raw; give its id.
+
+        ``cards`` are changes to each frame's header.
+        """
+        start_local = FIRST_START_LOCAL + timedelta(minutes=15 * number)
+        watched = self.folder / "watched"
+        with self.store.write() as session:
+            night = RecordedNight(session)
+            telescope = night_telescope(night, session, self.telescope)
+            block = night.block(telescope, "M 94", start_local, BlockState.READY, frames=frames)
+            members = frames_for_raw(session, block)
+            for frame in members:
+                content = frame_bytes(frame.start_at, data, **cards)
+                frame.size_bytes = len(content)
+                if at_hand:
+                    frame.seen_root, frame.seen_path = str(watched), f"{frame.folder}/{frame.file_name}"
+                    frame.state = FrameState.NOT_ON_TELESCOPE
+                    (watched / frame.folder).mkdir(parents=True, exist_ok=True)
+                    (watched / frame.seen_path).write_bytes(content)
+                else:
+                    frame.inventoried_at = utc_now()
+                    self.lay(frame.folder, frame.file_name, content)
+            send_raw(session, block, members, now=utc_now(), actor="stacker", reason="crowdsky.route: raw")
+            return block.id
+
+    def raw_delivery(self, block_id: int) -> Delivery:
+        """Give the delivery of a block's raw frames."""
+        with self.store.read() as session:
+            return session.scalars(select(Delivery).where(Delivery.block_id == block_id)).one()
+
+    def frames(self, block_id: int) -> list[Frame]:
+        """Give a block's frames."""
+        with self.store.read() as session:
+            query = select(Frame).where(Frame.block_id == block_id).order_by(Frame.start_at)
+            return list(session.scalars(query))
+
     def lay(self, folder: str, name: str, content: bytes) -> Path:
         """Write a file onto the telescope."""
         path = self.telescope.emmc.target_folder(folder) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
         return path
 
@@ -188,6 +235,13 @@ def stack_bytes(start: datetime, target: str, data: bytes) -> bytes:
     stamp = start.astimezone(UTC).replace(tzinfo=None).isoformat()
     shape = {"NAXIS1": len(data) // 2, "NAXIS2": 1}
     return fits_bytes(data, DATE_OBS=stamp, OBJECT=target, **shape)
+
+
+def frame_bytes(start: datetime | None, data: bytes, **changes: Any) -> bytes:
+    """Write a light frame as the telescope does; its exposure began at ``start``."""
+    stamp = None if start is None else start.astimezone(UTC).replace(tzinfo=None).isoformat()
+    shape = {"NAXIS1": len(data) // 2, "NAXIS2": 1}
+    return fits_bytes(data, **{"DATE_OBS": stamp, "TOTALEXP": None, **shape, **changes})
 
 
 Simulate = Callable[..., SimulatedCrowdSky]

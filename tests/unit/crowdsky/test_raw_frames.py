@@ -62,8 +62,22 @@ def test_a_quarter_of_an_hour_another_filter_and_another_exposure_are_other_sess
 
     assert [len(group.frames) for group in groups] == [2, 1, 1, 1]
     assert left_out == []
-    assert groups[0].identity.first_start_at == START
-    assert groups[0].identity.last_start_at == START + timedelta(seconds=11)
+    (identity,) = groups[0].identities
+    assert (identity.first_start_at, identity.last_start_at) == (START, START + timedelta(seconds=11))
+
+
+def test_a_session_that_drifts_over_a_pixels_edge_becomes_two_stacks_each_with_its_own_span() -> None:
+    key, next_key = f"{chunk_of(START)}_HP033810", f"{chunk_of(START)}_HP033811"
+    members = [frame(0), frame(11), frame(22, chunk_key=next_key), frame(33, chunk_key=next_key)]
+
+    ((group,), _) = group_raw_frames(members)
+
+    assert group.chunk_keys == {key, next_key}
+    spans = {tuple(each.chunk_keys): (each.first_start_at, each.last_start_at) for each in group.identities}
+    assert spans == {
+        (key,): (START, START + timedelta(seconds=11)),
+        (next_key,): (START + timedelta(seconds=22), START + timedelta(seconds=33)),
+    }
 
 
 def test_a_copy_goes_once_and_an_equal_name_of_another_frame_is_named() -> None:

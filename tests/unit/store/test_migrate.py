@@ -8,19 +8,28 @@ from collections.abc import Iterator
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import IntegrityError
 
 from skyrelay.errors import TransientError
 from skyrelay.store.engine import Store
-from skyrelay.store.migrate import check_migrated, migrate
+from skyrelay.store.migrate import check_migrated, current_head, migrate
 from skyrelay.store.tables import Base, Delivery, Destination, Stack
 
 _WHAT_TO_DO = (
     "the tables in skyrelay/store/tables and the migrations in skyrelay/store/migrations/versions have "
     "drifted apart: add a migration that makes them"
 )
+
+
+def test_the_current_head_is_the_last_of_the_chain() -> None:
+    config = Config()
+    config.set_main_option("script_location", "skyrelay.store:migrations")
+    assert current_head() == ScriptDirectory.from_config(config).get_current_head()
+
 
 _MIGRATING = """
 import sys

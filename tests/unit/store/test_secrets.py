@@ -230,7 +230,7 @@ def test_a_database_that_cannot_be_read_matters_only_where_a_login_is_missing(tm
     (tmp_path / "broken.db").write_bytes(b"no database" * 1000)
     whole = unset(tmp_path, "broken.db", username="alice", password="hers")
     assert settings_in_force(whole, of=["crowdsky"]) == whole
-    with pytest.raises(TransientError, match="the database that may hold them cannot be read"):
+    with pytest.raises(TransientError, match="the database that may hold settings, a user name"):
         settings_in_force(unset(tmp_path, "broken.db"), of=["crowdsky"])
 
 

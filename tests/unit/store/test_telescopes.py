@@ -10,9 +10,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from skyrelay.domain.states import BlockState, FrameState
+from skyrelay.outbox.raw_route import frames_for_raw, send_raw
 from skyrelay.settings import TelescopeSettings
 from skyrelay.store.engine import Store
-from skyrelay.store.tables import AuditEntry, Block, Frame, Telescope
+from skyrelay.store.tables import AuditEntry, Block, Delivery, Frame, Telescope
 from skyrelay.store.telescopes import (
     adopt_serial,
     lay_down_configured,
@@ -167,6 +168,23 @@ def test_one_block_recorded_under_both_becomes_one(
     assert (block.telescope_id, block.frame_count, block.state) == (seen.id, 3, expected)
     assert block.frames_changed_at == _NOW
     assert [(frame.telescope_id, frame.block_id) for frame in frames] == [(seen.id, block.id)] * 3
+
+
+def test_raw_frames_that_the_placeholder_owes_are_owed_by_the_telescope(store: Store) -> None:
+    configure(store, _GARDEN)
+    with store.write() as session:
+        night, garden = RecordedNight(session), by_name(session, "garden")
+        seen = telescope_of_serial(session, "aaaa1111", _NOW)
+        block = night.block(garden, "M 94", _EVENING, frames=3)
+        night.block(seen, "M 94", _EVENING, frames=2)  # the first two are the same files
+        send_raw(session, block, frames_for_raw(session, block), now=_NOW, actor="stacker", reason="raw")
+    adopt(store, "garden", "aaaa1111")
+    with store.read() as session:
+        (block,) = session.scalars(select(Block)).all()
+        (delivery,) = session.scalars(select(Delivery)).all()
+        frames = session.scalars(select(Frame)).all()
+    assert (block.telescope_id, block.state, delivery.block_id) == (seen.id, BlockState.RAW, block.id)
+    assert [frame.is_sent_raw for frame in frames] == [True] * 3
 
 
 def test_another_telescope_at_the_address_gets_a_row_of_its_own(store: Store) -> None:

@@ -32,12 +32,17 @@ from skyrelay_gateway.routes import (
     health,
     lists,
     login,
+    metrics,
     network,
     page,
     pictures,
     purge,
     reference,
     rest,
+    setup,
+)
+from skyrelay_gateway.routes import (
+    settings as setting_routes,
 )
 from skyrelay_gateway.security import BodyLimit, HeaderLimit, SecurityHeaders
 from skyrelay_gateway.sky_map import SkyMemory
@@ -101,7 +106,22 @@ def create_app(
     app.state.sky_memory = SkyMemory()
     app.state.live_feed = LiveFeed(store, redis)
     app.state.list_tags = ListTags(store)
-    for routes in (health, login, access, lists, control, network, purge, page, pictures, reference, flower):
+    for routes in (
+        health,
+        metrics,
+        login,
+        access,
+        lists,
+        control,
+        network,
+        purge,
+        setting_routes,
+        setup,
+        page,
+        pictures,
+        reference,
+        flower,
+    ):
         app.include_router(routes.router)
     for routes in rest.READING:
         app.include_router(routes.router, dependencies=[requires(Scope.READ)])

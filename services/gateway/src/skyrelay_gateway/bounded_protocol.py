@@ -27,13 +27,13 @@ class Limits:
     """What one connection, and one address, may take.
 
     ``headers_s`` counts from the first byte (or from the connection's beginning) until the headers are
-    there, ``body_s`` from then until the body is; ``connections`` are those of one address at once, except
-    of the ``proxies``, which speak for many.
+    there, ``body_s`` from then until the body is; ``waiting`` connections of one address at once may have a
+    request to come, except of the ``proxies``, which speak for many. One that is being answered is none.
     """
 
     headers_s: float = 10.0
     body_s: float = 30.0
-    connections: int = 256
+    waiting: int = 256
     proxies: Sequence[IPv4Network | IPv6Network] = ()
 
 
@@ -43,7 +43,7 @@ class _Phase(Enum):
 
 
 def bounded_protocol(limits: Limits) -> type[H11Protocol]:
-    """Give uvicorn's protocol, bounded; the connections of an address are counted for one server."""
+    """Give uvicorn's protocol, bounded; what an address has waiting is counted for one server."""
     crowd: Counter[str] = Counter()
 
     class Bounded(_BoundedProtocol):
@@ -66,12 +66,9 @@ class _BoundedProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's is
         super().connection_made(transport)
         self._address = self.client[0] if self.client else None
-        if self._address is not None:
-            self.crowd[self._address] += 1
+        self._enter(_Phase.HEADERS)
         if self._is_crowded():
             transport.abort()
-            return
-        self._enter(_Phase.HEADERS)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -83,16 +80,19 @@ class _BoundedProtocol(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._enter(None)
-        if self._address is not None:
-            self.crowd[self._address] -= 1
-            if self.crowd[self._address] <= 0:
-                del self.crowd[self._address]
         super().connection_lost(exc)
 
     def _is_crowded(self) -> bool:
         if self._address is None or is_in(self._address, self.limits.proxies):
             return False
-        return self.crowd[self._address] > self.limits.connections
+        return self.crowd[self._address] > self.limits.waiting
+
+    def _count(self, change: int) -> None:
+        if self._address is None:
+            return
+        self.crowd[self._address] += change
+        if self.crowd[self._address] <= 0:
+            del self.crowd[self._address]
 
     def _look(self) -> None:
         """See what of a request is still to come."""
@@ -112,6 +112,7 @@ class _BoundedProtocol(H11Protocol):
             _Phase.HEADERS: (self.limits.headers_s, self._refuse_headers),
             _Phase.BODY: (self.limits.body_s, self._drop),
         }
+        self._count((phase is not None) - (self._phase is not None))
         self._phase = phase
         self._timer = self.loop.call_later(*give_up[phase]) if phase else None
 

@@ -6,8 +6,8 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from skyrelay.domain.states import DeliveryState
-from skyrelay.store.tables import Delivery, Destination, Stack
+from skyrelay.domain.states import BlockState, DeliveryKind, DeliveryState
+from skyrelay.store.tables import Block, Delivery, Destination, Stack
 from skyrelay.store.transitions import audit, move_delivery
 from skyrelay_gateway.problems import Problem
 
@@ -41,6 +41,7 @@ def retry(session: Session, delivery_id: int, now: datetime) -> str | None:
             404, f"There is no delivery {delivery_id}.", "GET /api/v1/deliveries lists what there is."
         )
     state = DeliveryState(delivery.state)
+    _check_route(session, delivery)
     if not can_be_retried(delivery):
         raise Problem(409, f"Delivery {delivery_id} {_REFUSALS[state]}.", "There is nothing to do.")
     if state is DeliveryState.ACCEPTED:
@@ -53,6 +54,19 @@ def retry(session: Session, delivery_id: int, now: datetime) -> str | None:
     if delivery.stack_id is not None:
         session.get_one(Stack, delivery.stack_id).next_fetch_at = None
     return _pause_of(session, delivery.destination)
+
+
+def _check_route(session: Session, delivery: Delivery) -> None:
+    """Refuse to send raw frames of a block that is on its way to a stack, or has one."""
+    if delivery.kind != DeliveryKind.RAW:
+        return
+    block = session.get_one(Block, delivery.block_id)
+    if block.state != BlockState.RAW:
+        raise Problem(
+            409,
+            f"Block {block.id} is {block.state}, so its raw frames are not sent.",
+            'POST /api/v1/raw {"block_id": …} sends them, as long as it is not stacked.',
+        )
 
 
 def can_be_retried(delivery: Delivery) -> bool:

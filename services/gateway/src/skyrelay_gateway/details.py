@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from skyrelay.store.tables import Delivery, Stack
@@ -34,7 +34,8 @@ def block_detail(session: Session, block_id: int) -> BlockDetail:
     """Give a block with its history, the earliest step first; raise a 404 `Problem` for none."""
     block = one_block(session, block_id)
     stacks = session.scalars(select(Stack.id).where(Stack.block_id == block_id)).all()
-    deliveries = session.scalars(select(Delivery.id).where(Delivery.stack_id.in_(stacks))).all()
+    is_of_block = or_(Delivery.stack_id.in_(stacks), Delivery.block_id == block_id)
+    deliveries = session.scalars(select(Delivery.id).where(is_of_block)).all()
     subjects = (("block", [block_id]), ("stack", stacks), ("delivery", deliveries))
     return BlockDetail(
         block=block,

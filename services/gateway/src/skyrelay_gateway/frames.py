@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, NaiveDatetime, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from skyrelay.domain.states import FrameState
+from skyrelay.store.held_frames import is_not_ok
+from skyrelay.store.receipts import LocalTime
 from skyrelay.store.tables import Block, Frame, Telescope
 from skyrelay.store.transitions import audit
 from skyrelay_gateway.finding import find_telescope
@@ -36,7 +38,7 @@ class FrameView(View):
     file_name: str
     exposure: str
     filter: str
-    saved_local: NaiveDatetime
+    saved_local: LocalTime
     start_at: AwareDatetime | None
     start_source: str | None
     utc_offset_min: int | None
@@ -188,7 +190,7 @@ def _is_held(frame: Frame) -> bool:
 
 def _held_conditions(session: Session, request: ReleaseRequest) -> list[ColumnElement[bool]]:
     is_doubted = or_(Frame.needs_release.is_(True), Frame.state == FrameState.CLOCK_WRONG)
-    conditions = [is_doubted, Frame.released_at.is_(None), Frame.stack_id.is_(None)]
+    conditions = [is_not_ok(), is_doubted, Frame.released_at.is_(None), Frame.stack_id.is_(None)]
     if request.frame_id is not None:
         conditions.append(Frame.id == request.frame_id)
     if request.telescope is not None:
@@ -230,6 +232,8 @@ def _conditions(session: Session, filters: FrameFilters) -> list[ColumnElement[b
     if filters.state is not None:
         state = Frame.state if is_rare and not is_narrow else _hidden(Frame.state)
         conditions.append(state == filters.state.value)
+        if is_rare and not is_narrow:
+            conditions.append(is_not_ok())
     if filters.telescope is not None:
         id_ = find_telescope(session, filters.telescope)
         hidden = func.coalesce(Frame.telescope_id, 0)

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.orm import Session
 
 from skyrelay.domain.states import DeliveryKind, DeliveryState
@@ -145,13 +145,15 @@ def _bury(session: Session, delivery: Delivery, reason: str, now: datetime) -> N
 
 def _waiting(session: Session, request: UploadRequest) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = [Delivery.state.in_(_WAITING)]
-    of_block = select(Stack.id).join(Block, Block.id == Stack.block_id)
+    blocks = select(Block.id)
     if request.telescope is not None:
-        of_block = of_block.where(Block.telescope_id == find_telescope(session, request.telescope))
+        blocks = blocks.where(Block.telescope_id == find_telescope(session, request.telescope))
     if request.target is not None:
         check_target(session, request.target)
-        of_block = of_block.where(Block.target == request.target)
-    return conditions if request.all else [*conditions, Delivery.stack_id.in_(of_block)]
+        blocks = blocks.where(Block.target == request.target)
+    stacks = select(Stack.id).where(Stack.block_id.in_(blocks))
+    is_asked = or_(Delivery.stack_id.in_(stacks), Delivery.block_id.in_(blocks))
+    return conditions if request.all else [*conditions, is_asked]
 
 
 def _make_due(session: Session, ids: Sequence[int], now: datetime) -> None:

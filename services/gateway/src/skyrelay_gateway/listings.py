@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -125,8 +125,9 @@ def block_stacks(session: Session, block_id: int) -> tuple[StackView, ...]:
 
 
 def block_deliveries(session: Session, block_id: int) -> tuple[DeliveryView, ...]:
-    """Give the deliveries of a block's stacks, the first first."""
-    rows = session.execute(_delivery_query().where(Stack.block_id == block_id).order_by(Delivery.id))
+    """Give the deliveries of a block's stacks, and of its raw frames, the first first."""
+    is_of_block = or_(Stack.block_id == block_id, Delivery.block_id == block_id)
+    rows = session.execute(_delivery_query().where(is_of_block).order_by(Delivery.id))
     return tuple(
         delivery_view(row.Delivery, row.Stack, row.Block, row.telescope, row.Measurement) for row in rows
     )
@@ -139,6 +140,16 @@ def list_deliveries(
     query = _delivery_query()
     if state is not None:
         query = query.where(Delivery.state == state)
+    if (
+        filters.telescope is not None
+    ):  # by its stacks: the blocks of one would be looked for from the latest on
+        telescope_id = find_telescope(session, filters.telescope)
+        stacks = select(Stack.id).where(Stack.telescope_id == telescope_id)
+        sent_raw = select(Block.id).where(
+            Block.telescope_id == telescope_id, Block.state == BlockState.RAW.value
+        )
+        query = query.where(or_(Delivery.stack_id.in_(stacks), Delivery.block_id.in_(sent_raw)))
+        filters = replace(filters, telescope=None)
     rows, cursor = _part(session, _confined(session, query, filters), Delivery.id, page)
     views = (
         delivery_view(row.Delivery, row.Stack, row.Block, row.telescope, row.Measurement) for row in rows
@@ -172,7 +183,14 @@ def list_targets(session: Session, limit: int, cursor: str | None, telescope: st
         query = query.where(Block.telescope_id == find_telescope(session, telescope))
     if cursor is not None:
         query = query.where(_behind(*_read_target_cursor(cursor)))
-    rows, next_cursor = cut(session.execute(query.limit(limit + 1)).all(), limit, _target_cursor)
+    # Blocks alone are added up, as their index has them; names come to the few that are shown.
+    part = query.limit(limit + 1).subquery()
+    named = select(part, Telescope.name.label("telescope")).join(
+        Telescope, Telescope.id == part.c.telescope_id
+    )
+    rows, next_cursor = cut(
+        session.execute(named.order_by(part.c.target, part.c.telescope_id)).all(), limit, _target_cursor
+    )
     views = (TargetView.model_validate(row, from_attributes=True) for row in rows)
     return Page(items=tuple(views), next_cursor=next_cursor)
 
@@ -220,7 +238,7 @@ def _delivery_query() -> AnySelect:
     return (
         select(Delivery, Stack, Block, Telescope.name.label("telescope"), Measurement)
         .outerjoin(Stack, Stack.id == Delivery.stack_id)
-        .outerjoin(Block, Block.id == Stack.block_id)
+        .outerjoin(Block, Block.id == func.coalesce(Stack.block_id, Delivery.block_id))
         .outerjoin(Telescope, Telescope.id == Block.telescope_id)
         .outerjoin(Measurement, Measurement.id == Delivery.measurement_id)
     )
@@ -232,7 +250,6 @@ def _target_query() -> AnySelect:
         select(
             Block.target.label("target"),
             Block.telescope_id.label("telescope_id"),
-            Telescope.name.label("telescope"),
             func.sum(Block.frame_count).label("frames"),
             func.sum(Block.frame_count * Block.exposure_s).label("exposure_total_s"),
             func.count().label("blocks"),
@@ -240,8 +257,7 @@ def _target_query() -> AnySelect:
             func.min(Block.night).label("first_night"),
             func.max(Block.night).label("last_night"),
         )
-        .join_from(Block, Telescope)
-        .group_by(Block.target, Block.telescope_id, Telescope.name)
+        .group_by(Block.target, Block.telescope_id)
         .order_by(Block.target, Block.telescope_id)
     )
 

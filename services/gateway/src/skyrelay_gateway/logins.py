@@ -86,6 +86,7 @@ def claim_and_log_in(gateway: Gateway, person: Person, code: str, password: str)
     WeakPasswordError
         With a right or a wrong code.
     """
+    check_password(password)  # before anything is counted as a wrong code
     return _try(
         gateway,
         person,
@@ -119,7 +120,10 @@ def change_password(gateway: Gateway, person: Person, current: str, new: str) ->
         set_password(gateway.store, gateway.hasher, new, now=gateway.clock(), actor=_ACTOR)
         return True
 
-    return _try(gateway, person, is_right, "logged in with the new password")
+    begun = _try(gateway, person, is_right, "logged in with the new password")
+    if begun is not None and person.session_id is None:  # a program, which takes no cookie
+        end_all(gateway)
+    return begun
 
 
 def list_sessions(gateway: Gateway, visit: Visit) -> tuple[SessionView, ...]:

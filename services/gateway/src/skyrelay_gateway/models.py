@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any, Generic, Literal, Self, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, NaiveDatetime, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from skyrelay.domain.states import BlockState, DeliveryKind, DeliveryState, Reach, TelescopeState
+from skyrelay.store.receipts import LocalTime
 
 ItemT = TypeVar("ItemT")
 
@@ -29,8 +30,8 @@ class TelescopeView(View):
     """A telescope: ``words`` say what it is doing, ``reason`` how we know, ``reach`` how far it answers.
 
     ``host`` is what the configuration says, ``found_host`` where it answers if it has moved since. It was
-    asked last at ``looked_at``. One with ``added_at`` stands in no file, one with ``forgotten_at`` is left
-    alone.
+    asked last at ``looked_at``. ``added_at`` is when a person added it here; one with ``forgotten_at`` is
+    left alone.
     """
 
     id: int
@@ -87,7 +88,7 @@ class BlockView(View):
     filter: str
     start_at: AwareDatetime
     end_at: AwareDatetime
-    start_local: NaiveDatetime
+    start_local: LocalTime
     utc_offset: str = Field(examples=["UTC−4"])
     night: date
     frame_count: int
@@ -139,7 +140,10 @@ class StackView(View):
 
 
 class DeliveryView(View):
-    """A delivery: one thing owed to one destination; what only a stack has is null for the others."""
+    """A delivery: one thing owed to one destination; what only a stack has is null for the others.
+
+    Of kind ``raw frames`` it is a block's: they go to the server's own stacker.
+    """
 
     id: int
     kind: DeliveryKind
@@ -173,6 +177,7 @@ class NightView(View):
     frames: int
     blocks: int
     blocks_stacked: int
+    blocks_raw: int
     blocks_skipped: int
     blocks_covered: int
     blocks_failed: int
@@ -425,6 +430,30 @@ class OfferAnswer(View):
     dry_run: bool
     stacks: int
     names: tuple[str, ...]
+
+
+class RawRequest(BaseModel):
+    """Which block's raw frames to send to the server's own stacker."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra={"examples": [{"block_id": 7}]})
+
+    block_id: int = Field(ge=1, le=2**53)
+    dry_run: bool = False
+
+
+class RawAnswer(View):
+    """The frames that are sent now, or would be (``dry_run``)."""
+
+    dry_run: bool
+    block_id: int
+    frames: int
+    size_bytes: int
+
+
+class NoFields(BaseModel):
+    """An empty object: the call needs no more than its path, and takes JSON all the same."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra={"examples": [{}]})
 
 
 class RetryAnswer(View):

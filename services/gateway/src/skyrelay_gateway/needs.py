@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
-from sqlalchemy import Select, and_, func, or_, select
+from sqlalchemy import Select, and_, exists, func, or_, select
 from sqlalchemy.orm import Session, defer
 
 from skyrelay.domain.states import BlockState, DeliveryKind, DeliveryState, FrameState, TelescopeState
+from skyrelay.outbox.raw_route import frames_for_raw, why_not_raw
 from skyrelay.settings import Settings
+from skyrelay.store.held_frames import is_not_ok
 from skyrelay.store.late_frames import late_words
 from skyrelay.store.tables import Block, Delivery, Destination, Frame, Measurement, Stack, Telescope
 from skyrelay.store.tables.destinations import ARCHIVE
@@ -20,6 +22,10 @@ from skyrelay_gateway.readiness import Signs, service_remedy
 from skyrelay_gateway.words import SETUP_WHAT_TO_DO, TELESCOPE_REMEDIES, TELESCOPE_WORDS
 
 _MOST_OF_A_KIND = 10  # a page of them helps nobody; the lists have all
+_OFFERED_FOR = timedelta(days=30)
+_OFFERED_BLOCKS = frozenset(
+    {BlockState.COLLECTING, BlockState.READY, BlockState.SKIPPED, BlockState.FAILED}
+)  # of what is stacked the rest came too late
 _HELD_FRAMES_FOR = timedelta(days=2)  # then only the receipt of their night tells of them
 _FIRST_BEAT_WITHIN = timedelta(seconds=45)  # all services are started together
 _WAITING_BLOCKS = frozenset({BlockState.COLLECTING, BlockState.READY, BlockState.STACKING, BlockState.FAILED})
@@ -110,7 +116,7 @@ def needs_of_late_frames(session: Session, now: datetime) -> Iterator[NeedsYou]:
         select(Block, Telescope.name)
         .join(Telescope, Telescope.id == Block.telescope_id)
         .options(defer(Block.intent))
-        .where(Block.id.in_(late), Block.state == BlockState.STACKED, Telescope.host.is_not(None))
+        .where(Block.id.in_(late), Block.state.in_(_TOO_LATE_FOR), Telescope.host.is_not(None))
         .order_by(Block.id.desc())
     )
     for block, telescope in session.execute(query.limit(_MOST_OF_A_KIND)):
@@ -118,7 +124,7 @@ def needs_of_late_frames(session: Session, now: datetime) -> Iterator[NeedsYou]:
         again = Action(label="Stack again", path="api/v1/stack", body={"block_id": block.id, "again": True})
         yield NeedsYou(
             what=f"{block.target} on {telescope}, {start_local:%H:%M} in the night of {block.night}",
-            reason=f"{late_words(late[block.id])} for its stack",
+            reason=f"{late_words(late[block.id])} {_TOO_LATE_FOR[BlockState(block.state)]}",
             what_to_do="Have it stacked again, which makes a second stack beside the first, or let it be.",
             action=again,
         )
@@ -129,9 +135,8 @@ def _late_frames(session: Session, since: datetime) -> Mapping[int, int]:
 
     They are counted here and not by the database, which would walk through all frames to have them in order.
     """
-    query = select(Frame.block_id).where(
-        Frame.stack_id.is_(None), Frame.state == FrameState.OK, Frame.seen_at >= since
-    )
+    is_left = (Frame.stack_id.is_(None), Frame.is_sent_raw.is_(False))
+    query = select(Frame.block_id).where(*is_left, Frame.state == FrameState.OK, Frame.seen_at >= since)
     return Counter(block_id for block_id in session.scalars(query) if block_id is not None)
 
 
@@ -166,14 +171,17 @@ def needs_of_deliveries(session: Session) -> Iterator[NeedsYou]:
     is_dead = and_(Delivery.state == DeliveryState.DEAD, Delivery.given_up_at.is_(None))
     waits = or_(Delivery.needs_you.is_(True), is_dead)
     query = (
-        select(Delivery, func.coalesce(Stack.crowdsky_name, Measurement.target))
-        .outerjoin_from(Delivery, Stack)
+        select(Delivery, func.coalesce(Stack.crowdsky_name, Measurement.target, Block.target))
+        .outerjoin_from(Delivery, Stack, Stack.id == Delivery.stack_id)
+        .outerjoin(Block, Block.id == Delivery.block_id)
         .outerjoin(Measurement, Measurement.id == Delivery.measurement_id)
         .where(waits)
     )
     for delivery, subject in session.execute(query.order_by(Delivery.id.desc()).limit(_MOST_OF_A_KIND)):
         name = subject if delivery.kind == DeliveryKind.STACK else f"{delivery.kind} of {subject}".rstrip()
         again = Action(label="Send again", path=f"api/v1/deliveries/{delivery.id}/retry", body={})
+        if delivery.kind == DeliveryKind.RAW and delivery.state == DeliveryState.DEAD:
+            again = Action(label="Stack instead", path="api/v1/stack", body={"block_id": delivery.block_id})
         yield NeedsYou(
             what=f"{name} to {delivery.destination}",
             reason=delivery.reason or f"{delivery.state}",
@@ -182,12 +190,42 @@ def needs_of_deliveries(session: Session) -> Iterator[NeedsYou]:
         )
 
 
+_TOO_LATE_FOR = {
+    BlockState.STACKED: "for its stack",
+    BlockState.RAW: "to be sent with its other raw frames",
+}
 _FULL_REMEDY = "Free some space on its disk; stacks are fetched again by themselves once there is some."
 _DELIVERY_REMEDY = "Put right what the reason names, then have it sent again."
 _DELIVERY_REMEDIES = {
     DeliveryState.ACCEPTED: "If it is not on the server's web page, have it sent again: the list is asked "
     "once more before."
 }
+
+
+def needs_of_frames_that_are_only_here(
+    session: Session, settings: Settings, now: datetime
+) -> Iterator[NeedsYou]:
+    """Offer the raw route for blocks of the last days whose frames a watched folder has, and no telescope."""
+    if not settings.crowdsky.enabled:
+        return
+    only_here = (Frame.state == FrameState.NOT_ON_TELESCOPE, Frame.seen_path.is_not(None))
+    query = (
+        select(Block, Telescope)
+        .join(Telescope, Telescope.id == Block.telescope_id)
+        .where(exists().where(Frame.block_id == Block.id, Frame.stack_id.is_(None), *only_here))
+        .where(Block.state.in_(_OFFERED_BLOCKS), Block.created_at >= now - _OFFERED_FOR)
+    )
+    for block, telescope in session.execute(query.order_by(Block.id.desc()).limit(_MOST_OF_A_KIND)):
+        frames = frames_for_raw(session, block)
+        if why_not_raw(block, telescope, frames) is not None:
+            continue
+        start_local = block.start_at + timedelta(minutes=block.utc_offset_min)
+        yield NeedsYou(
+            what=f"{block.target} on {telescope.name}, {start_local:%H:%M} in the night of {block.night}",
+            reason=f"not all of its {len(frames)} frames lie on the telescope; a watched folder has them",
+            what_to_do="Have the raw frames sent for CrowdSky to stack, put them back, or let them be.",
+            action=Action(label="Send raw frames", path="api/v1/raw", body={"block_id": block.id}),
+        )
 
 
 def needs_of_frames(session: Session, now: datetime) -> Iterator[NeedsYou]:
@@ -204,7 +242,7 @@ def _held_query(since: datetime) -> Select[str, str, int, str]:
     return (
         select(Telescope.name, Frame.state, func.count(), func.min(Frame.file_name))
         .join_from(Frame, Telescope)
-        .where(Frame.state != FrameState.OK, Frame.stack_id.is_(None), Frame.seen_at >= since)
+        .where(is_not_ok(), Frame.stack_id.is_(None), Frame.is_sent_raw.is_(False), Frame.seen_at >= since)
         .group_by(Telescope.name, Frame.state)
         .order_by(Telescope.name, Frame.state)
     )

@@ -79,7 +79,9 @@ class PlanAnswer(View):
 class PlanRunRequest(BaseModel):
     """Which plan to hand to the telescope; another one than the present is refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", json_schema_extra={"examples": [{"plan_id": "2025-03-26-garden"}]}
+    )
 
     plan_id: str = Field(max_length=200)
     replace_running: bool = Field(
@@ -146,10 +148,23 @@ class GivenMeasurement(BaseModel):
     fits_file: str | None = Field(default=None, max_length=500)
 
 
+_MEASUREMENT: dict[str, Any] = {
+    "measurement": {
+        "target_name": "T CrB",
+        "bjd": 2460761.65432,
+        "magnitude": 10.12,
+        "uncertainty": 0.03,
+        "filter": "TG",
+        "quality_flag": "good",
+    },
+    "conditions": {"seeing_arcsec": 2.4},
+}
+
+
 class MeasurementRequest(BaseModel):
     """A measurement and the conditions that it was made under."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra={"examples": [_MEASUREMENT]})
 
     measurement: GivenMeasurement
     conditions: dict[str, Any] = {}

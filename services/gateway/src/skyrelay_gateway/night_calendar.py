@@ -106,16 +106,17 @@ def _blocks(session: Session, nights: Collection[str]) -> Mapping[str, Mapping[s
 
 
 def _deliveries(session: Session, nights: Collection[str]) -> Mapping[str, Mapping[str, int]]:
-    query = (
-        select(Block.night, Delivery.state, func.count())
-        .join_from(Block, Stack, Stack.block_id == Block.id)
-        .join(Delivery, Delivery.stack_id == Stack.id)
-        .where(Block.night.in_(nights))
-        .group_by(Block.night, Delivery.state)
+    counted = select(Block.night, Delivery.state, func.count())
+    of_stacks = counted.join_from(Block, Stack, Stack.block_id == Block.id).join(
+        Delivery, Delivery.stack_id == Stack.id
     )
+    of_raw_frames = counted.join_from(Block, Delivery, Delivery.block_id == Block.id)
     found: dict[str, dict[str, int]] = {}
-    for night, state, number in session.execute(query):
-        found.setdefault(night, {})[state] = number
+    for query in (of_stacks, of_raw_frames):
+        confined = query.where(Block.night.in_(nights)).group_by(Block.night, Delivery.state)
+        for night, state, number in session.execute(confined):
+            of_night = found.setdefault(night, {})
+            of_night[state] = of_night.get(state, 0) + number
     return found
 
 

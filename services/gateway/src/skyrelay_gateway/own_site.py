@@ -14,10 +14,9 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from skyrelay.domain.home_address import HOME_DOMAINS
 from skyrelay_gateway.problems import problem_response
 
-# What no public registry sells: RFC 6762, 8375, ICANN's .internal, and what routers call their homes.
-_HOME_DOMAINS = (".local", ".lan", ".home.arpa", ".internal", ".fritz.box")
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
 
@@ -69,7 +68,7 @@ def is_home_name(name: str) -> bool:
 
     Such are addresses, ``localhost`` and other names without a dot, and those in a home's own domains.
     """
-    return _is_address(name) or "." not in name or name.endswith(_HOME_DOMAINS)
+    return _is_address(name) or "." not in name or name.endswith(HOME_DOMAINS)
 
 
 def _is_address(name: str) -> bool:

@@ -19,6 +19,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from skyrelay.logs import get_logger
+from skyrelay.settings import SettingsRefused
+from skyrelay.store.page_settings import SettingsMoved
 from skyrelay_gateway.security import SECURITY_HEADERS
 
 MEDIA_TYPE = "application/problem+json"
@@ -99,6 +101,8 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
+    app.add_exception_handler(SettingsRefused, _on_settings_refused)
+    app.add_exception_handler(SettingsMoved, _on_settings_moved)
     app.add_exception_handler(DBAPIError, on_database_away)
     app.add_exception_handler(PoolTimeout, on_database_away)
     app.add_exception_handler(Exception, _on_fault)
@@ -136,6 +140,17 @@ async def _on_invalid_request(_request: Request, error: Exception) -> Response:
     )
     detail = "; ".join(f"{each.where}: {each.message}" for each in errors[:3])
     return problem_response(422, detail, "Correct what `errors` names; see /docs.", errors=errors)
+
+
+async def _on_settings_refused(_request: Request, error: Exception) -> Response:
+    problems = cast("SettingsRefused", error).problems
+    errors = tuple(FieldProblem(where=key[:200], message=problem[:300]) for key, problem in problems[:20])
+    detail = "; ".join(f"{each.where}: {each.message}" for each in errors[:3])
+    return problem_response(422, detail, "Correct what `errors` names; nothing was changed.", errors=errors)
+
+
+async def _on_settings_moved(_request: Request, error: Exception) -> Response:
+    return problem_response(412, str(error), "Read the settings again, and say what is still to be changed.")
 
 
 def _message(error: Mapping[str, Any]) -> str:

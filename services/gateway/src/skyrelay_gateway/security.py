@@ -15,9 +15,7 @@ from skyrelay_gateway.forwarded import route_path
 MAX_BODY_BYTES = 64 * 1024  # no call takes more than a few names
 MAX_BODY_S = 20.0  # for all of it to arrive; the connection itself is dropped a little later
 MAX_HEADERS = 100  # a browser sends about twenty
-MAX_HEADER_BYTES = (
-    32 * 1024
-)  # names, values and the path; the server itself only bounds what it has to wait for
+MAX_HEADER_BYTES = 32 * 1024  # with the path; the server itself bounds only what it waits for
 SECURITY_HEADERS = {
     # Everything is served by the gateway itself: no inline script or style, no other host, no frame.
     "Content-Security-Policy": (

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import uvicorn
 from fastapi import FastAPI
@@ -16,6 +18,7 @@ from skyrelay.settings import Settings
 from skyrelay.store.engine import Store
 from skyrelay_gateway.app import create_app
 from skyrelay_gateway.bounded_protocol import Limits, bounded_protocol
+from skyrelay_gateway.context import Gateway
 from skyrelay_gateway.opening import open_when_ready
 
 _LONGEST_GOODBYE_S = 2  # for answers under way when told to stop; the whole stop takes less than 3 s
@@ -35,14 +38,23 @@ def main(settings: Settings) -> int:
         get_logger(__name__).info(
             "the gateway listens", host=settings.gateway.host, port=settings.gateway.port
         )
-        closing = threading.Event()
-        opening = threading.Thread(target=open_when_ready, args=(app.state.gateway, closing), name="opening")
-        opening.start()
-        server.run()
-        closing.set()
-        opening.join()
+        with _opening(app.state.gateway):
+            server.run()
     store.close()
     return 0 if server.started or stop.is_set() else 1
+
+
+@contextmanager
+def _opening(gateway: Gateway) -> Iterator[None]:
+    """Make access ready meanwhile: the server answers at once, the database perhaps later."""
+    closing = threading.Event()
+    opening = threading.Thread(target=open_when_ready, args=(gateway, closing), name="opening")
+    opening.start()
+    try:
+        yield
+    finally:
+        closing.set()
+        opening.join()
 
 
 class GatewayServer(uvicorn.Server):

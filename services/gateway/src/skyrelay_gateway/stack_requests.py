@@ -17,7 +17,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, defer
 
 from skyrelay.domain.block import excluded, too_short
-from skyrelay.domain.states import OPEN_BLOCKS, BlockState, TelescopeState
+from skyrelay.domain.states import OPEN_BLOCKS, BlockState, DeliveryState, TelescopeState
+from skyrelay.outbox.raw_route import raw_delivery_of, withdraw_raw
 from skyrelay.settings import StackingSettings
 from skyrelay.store.late_frames import count_late, late_words
 from skyrelay.store.pauses import pause_of, pause_words, pauses_on
@@ -35,12 +36,13 @@ _STEPS = {
     BlockState.FAILED: BlockState.READY,
     BlockState.SKIPPED: BlockState.COLLECTING,
     BlockState.STACKED: BlockState.COLLECTING,
+    BlockState.RAW: BlockState.COLLECTING,
 }
 _Would = Literal["stack", "wait", "skip", "nothing"]
 
 
 @dataclass(frozen=True, slots=True)
-class _Decision:
+class Decision:
     """What becomes of a block, and whether it is to be marked as asked for."""
 
     block: Block
@@ -52,7 +54,7 @@ class _Decision:
 
 def decide(
     session: Session, request: StackRequest, stacking: StackingSettings, now: datetime
-) -> list[_Decision]:
+) -> list[Decision]:
     """Say what the request means for each block that it speaks of.
 
     Raises
@@ -66,13 +68,13 @@ def decide(
     ]
 
 
-def ask_for(session: Session, decisions: Iterable[_Decision], now: datetime) -> int:
+def ask_for(session: Session, decisions: Iterable[Decision], now: datetime) -> int:
     """Mark the blocks that are asked for; give how many that were."""
     asked_for = [decision.block for decision in decisions if decision.is_asked_for]
     return sum(_mark(session, block, now) for block in asked_for)
 
 
-def answer(decisions: list[_Decision], *, dry_run: bool, asked_for: int, note: str | None) -> StackAnswer:
+def answer(decisions: list[Decision], *, dry_run: bool, asked_for: int, note: str | None) -> StackAnswer:
     """Put the decisions into words for the caller."""
     return StackAnswer(
         dry_run=dry_run,
@@ -110,16 +112,18 @@ def _decide(
     stacking: StackingSettings,
     now: datetime,
     request: StackRequest,
-) -> _Decision:
+) -> Decision:
     if block.state == BlockState.STACKED:
         would, reason, is_asked_for = _judge_again(session, block, is_wanted=request.again)
+    elif block.state == BlockState.RAW:
+        would, reason, is_asked_for = _judge_instead(session, block, now, is_wanted=request.again)
     else:
         is_named = request.block_id is not None
         would, reason, is_asked_for = _judge(block, telescope, stacking, now, is_named=is_named)
     pause = pause_of(pauses_on(session, telescope.id), block.target) if would == "stack" else None
     if pause is not None:
         would, reason = "wait", pause_words(pause)
-    return _Decision(block, telescope.name, would, reason, is_asked_for)
+    return Decision(block, telescope.name, would, reason, is_asked_for)
 
 
 def _judge_again(session: Session, block: Block, *, is_wanted: bool) -> tuple[_Would, str, bool]:
@@ -134,6 +138,23 @@ def _judge_again(session: Session, block: Block, *, is_wanted: bool) -> tuple[_W
             False,
         )
     return "wait", f"{late_words(late)}; the telescope is to show all of its frames first", True
+
+
+def _judge_instead(
+    session: Session, block: Block, now: datetime, *, is_wanted: bool
+) -> tuple[_Would, str, bool]:
+    """Judge a block whose raw frames are sent: both a session and a stack of it only if a person says so."""
+    delivery = raw_delivery_of(session, block.id)
+    state = None if delivery is None else DeliveryState(delivery.state)
+    if delivery is not None and delivery.lease_until is not None and delivery.lease_until > now:
+        return "nothing", "its raw frames are being sent right now", False
+    is_nowhere = state in {None, DeliveryState.DEAD, DeliveryState.PENDING} or (
+        delivery is not None and state is DeliveryState.RETRYING and not delivery.ask_first
+    )
+    if is_nowhere or is_wanted:
+        return "wait", "instead of its raw frames; the telescope is to show all of its frames first", True
+    words = f"its raw frames are {state} at the server"
+    return "nothing", f"{words}: `again: true` has it stacked on the telescope as well", False
 
 
 def _judge(
@@ -195,8 +216,10 @@ def _mark(session: Session, block: Block, now: datetime) -> bool:
 
 
 def _move(session: Session, block: Block, to: BlockState, now: datetime) -> None:
-    if block.state == BlockState.STACKED:
-        block.attempts, block.intent, block.percent = 0, None, None
+    if block.state == BlockState.RAW:
+        withdraw_raw(session, block, now=now, actor=_ACTOR)
+    if block.state in {BlockState.STACKED, BlockState.RAW}:
+        block.attempts, block.intent, block.percent, block.too_few_stars = 0, None, None, 0
         session.flush()
     move_block(
         session,
@@ -218,7 +241,7 @@ def _ask(session: Session, block: Block, now: datetime) -> None:
     audit(session, now=now, actor=_ACTOR, subject=("block", block.id), event="asked for")
 
 
-def _view(decision: _Decision) -> StackDecision:
+def _view(decision: Decision) -> StackDecision:
     return StackDecision(
         id=decision.block.id,
         telescope=decision.telescope,

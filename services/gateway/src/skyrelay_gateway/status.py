@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import Select, case, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from skyrelay.domain.states import BlockState, DeliveryState, FrameState
+from skyrelay.store.held_frames import is_not_ok
 from skyrelay.store.tables import Block, Delivery, Destination, Frame, IgnoredFile, Stack, Telescope
 from skyrelay.version import __version__
 from skyrelay_gateway import needs
@@ -73,6 +74,7 @@ def needs_of_all(
     yield from needs.needs_of_late_frames(session, gateway.clock())
     yield from needs.needs_of_lost_telescopes(session, gateway.clock())
     yield from needs.needs_of_deliveries(session)
+    yield from needs.needs_of_frames_that_are_only_here(session, gateway.settings, gateway.clock())
     yield from needs.needs_of_frames(session, gateway.clock())
 
 
@@ -84,7 +86,7 @@ def count_frames(session: Session) -> dict[str, int]:
     held = [state for state in FrameState if state is not FrameState.OK]
     counts = dict.fromkeys((state.value for state in FrameState), 0)
     for state in held:
-        query = select(func.count()).select_from(Frame).where(Frame.state == state)
+        query = select(func.count()).select_from(Frame).where(Frame.state == state, is_not_ok())
         counts[state] = session.scalar(query) or 0
     total = session.scalar(select(func.count()).select_from(Frame)) or 0
     return {**counts, FrameState.OK.value: total - sum(counts.values())}
@@ -101,16 +103,10 @@ def count_states(
 
 
 def _count_stacks(session: Session) -> StackCounts:
-    return StackCounts(
-        total=_number(session, Stack.id.is_not(None)),
-        archived=_number(session, Stack.fetched_at.is_not(None)),
-        not_renamed=_number(session, Stack.renamed_at.is_(None)),
-        offered=_number(session, Stack.is_offered.is_(True)),
-    )
-
-
-def _number(session: Session, condition: ColumnElement[bool]) -> int:
-    return session.scalar(select(func.count()).select_from(Stack).where(condition)) or 0
+    offered = func.count(case((Stack.is_offered.is_(True), 1)))
+    query = select(func.count(), func.count(Stack.fetched_at), func.count(Stack.renamed_at), offered)
+    total, archived, renamed, number_offered = session.execute(query.select_from(Stack)).one()
+    return StackCounts(total=total, archived=archived, not_renamed=total - renamed, offered=number_offered)
 
 
 def _destinations(session: Session) -> Iterator[DestinationView]:

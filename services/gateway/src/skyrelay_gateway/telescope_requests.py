@@ -14,6 +14,7 @@ from sqlalchemy import and_, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from skyrelay.domain.asked import MOST_HOSTS, asked_of
+from skyrelay.domain.home_address import check_home_host
 from skyrelay.settings import Port, Zone
 from skyrelay.store.pauses import lift_pauses
 from skyrelay.store.tables import (
@@ -29,7 +30,6 @@ from skyrelay.store.tables import (
 from skyrelay.store.telescopes import take_address
 from skyrelay.store.transitions import audit
 from skyrelay_gateway.finding import find_telescope
-from skyrelay_gateway.home_addresses import check_home_host
 from skyrelay_gateway.models import Page, TelescopeView, View
 from skyrelay_gateway.paging import PageRequest, cut
 from skyrelay_gateway.problems import Problem

@@ -28,6 +28,7 @@ _HEIGHTS = {
     Stage.READY: 4,
     Stage.STACKING: 6,
     Stage.STACKED: 8,
+    Stage.RAW: 8,
     Stage.UPLOADING: 9,
     Stage.DELIVERED: 10,
     Stage.COVERED: 10,

@@ -41,8 +41,8 @@ TELESCOPE_REMEDIES = {
     TelescopeState.CLOCK_WRONG: "Connect its app once, which sets its clock; check this host's too.",
 }
 SETUP_WHAT_TO_DO = (
-    "Nothing is stacked or sent by itself yet. Check config.yaml, then set `setup: done` in it "
-    "(or SKYRELAY_SETUP=done) and start Skyrelay again."
+    "Nothing is stacked or sent by itself yet. Go through the set-up at /setup and press Start, or put "
+    "`setup: done` into config.yaml (or SKYRELAY_SETUP=done) and start Skyrelay again."
 )
 
 

@@ -25,6 +25,7 @@ from skyrelay.queue.tasks import StackMessage, TaskName
 from skyrelay.seestar.deadline import Deadline
 from skyrelay.seestar.device import TelescopeStatus
 from skyrelay.seestar.errors import (
+    Code,
     CommandRefused,
     FileMissing,
     KeyMissing,
@@ -61,6 +62,7 @@ from skyrelay_stacker.looking import (
     with_owner,
 )
 from skyrelay_stacker.planning import covering_stack, has_unseen_frames, inherit_script
+from skyrelay_stacker.raw_routes import choose_after_star_failures, is_tried_again
 from skyrelay_stacker.reconciling import reconcile_telescope, why_not_now, why_paused
 from skyrelay_stacker.recording import ACTOR
 from skyrelay_stacker.renaming import rename_stack
@@ -81,10 +83,11 @@ _NO_TELESCOPE = (Unreachable, KeyMissing, KeyRefused, NotATelescope)
 class StackFailed(SkyrelayError):  # noqa: N818 - the state it leads to
     """The telescope gave a block's stack up."""
 
-    def __init__(self, reason: str, *, is_lasting: bool, status: str = "error") -> None:
+    def __init__(self, reason: str, *, is_lasting: bool, status: str = "error", code: int = 0) -> None:
         super().__init__(reason)
         self.is_lasting = is_lasting
         self.status = status  # as the run's summary names it
+        self.code = code  # the firmware's; 0: it gave none
 
 
 def stack_block(workshop: Workshop, block_id: int) -> None:
@@ -274,7 +277,8 @@ class _Drive:
         except AmbiguousError as error:
             _log.warning("the telescope did not say whether it began; it is looked at", problem=str(error))
         except PermanentError as error:
-            raise StackFailed(str(error), is_lasting=True) from error
+            code = error.code if isinstance(error, CommandRefused) else 0
+            raise StackFailed(str(error), is_lasting=True, code=code) from error
         except TransientError as error:
             raise StackFailed(str(error), is_lasting=False) from error
         return True
@@ -470,6 +474,7 @@ class _Drive:
                 run.error or f"the telescope reports {run.state}",
                 is_lasting=run.is_lasting_failure,
                 status=run.state.value,
+                code=run.code,
             )
         if self._is_held():
             self._clear()
@@ -533,7 +538,13 @@ class _Drive:
             block = session.get_one(Block, self._block_id)
             if block.state != BlockState.STACKING:
                 raise StaleState(f"block {block.id} is {block.state} by now")
-            next_try = None if error.is_lasting else next_attempt(block.attempts, now)
+            settings = self._workshop.settings
+            block.too_few_stars += error.code == Code.TOO_FEW_STARS
+            session.flush()
+            again = not error.is_lasting or (
+                error.code == Code.TOO_FEW_STARS and is_tried_again(block, settings)
+            )
+            next_try = next_attempt(block.attempts, now) if again else None
             move_block(
                 session,
                 block,
@@ -546,6 +557,8 @@ class _Drive:
                 percent=None,
             )
             note_outcome(session, block, error.status, error=str(error))
+            telescope = session.get_one(Telescope, self._telescope_id)
+            choose_after_star_failures(session, block, telescope, settings, now)
 
     def _read_block(self) -> Block:
         with self._workshop.store.read() as session:

@@ -17,6 +17,7 @@ from skyrelay.queue.events import FrameEvent
 from skyrelay.queue.frame_stream import CLAIM_AFTER, Intake, Received
 from skyrelay.service import stop_on_signals, utc_now
 from skyrelay.settings import Settings
+from skyrelay.store.accounts import settings_in_force
 from skyrelay.store.engine import Store
 from skyrelay.store.opening import open_store
 from skyrelay_stacker.taking_in import take_in
@@ -84,7 +85,7 @@ def _record(store: Store, received: list[Received], settings: Settings) -> int:
 
 def _take_in(store: Store, events: list[FrameEvent], settings: Settings) -> int:
     with store.write() as session:
-        return take_in(session, events, settings, utc_now())
+        return take_in(session, events, settings_in_force(settings, store, of=()), utc_now())
 
 
 def _take_in_alone(store: Store, event: FrameEvent, settings: Settings) -> int:

@@ -147,7 +147,8 @@ def _look(workshop: Workshop, row: Telescope, lease: HeldLease) -> int:
             if wants_inventory:
                 lease.check()
                 take_inventory(workshop, row.id, seestar, lease)
-                rename_what_waits(workshop, row.id, seestar, lease)
+                if workshop.may_act:
+                    rename_what_waits(workshop, row.id, seestar, lease)
     except LeaseLost as error:
         _log.warning("left to another worker", problem=str(error))
     except SkyrelayError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
@@ -11,18 +11,28 @@ from sqlalchemy.orm import Session
 from skyrelay.domain.chunk import chunk_of
 from skyrelay.domain.purge_states import PurgeState
 from skyrelay.domain.states import IN_TOUCH, BlockState, TelescopeState
-from skyrelay.queue.tasks import BlockMessage, Message, PurgeMessage, TaskName, TelescopeMessage
+from skyrelay.queue.tasks import (
+    BlockMessage,
+    Message,
+    PurgeMessage,
+    TaskName,
+    TelescopeMessage,
+    TrialMessage,
+)
 from skyrelay.service import utc_now
 from skyrelay.settings import Settings, StackingSettings
+from skyrelay.store import trials
 from skyrelay.store.leases import is_held
 from skyrelay.store.pauses import pause_of, pause_words, pauses_on
 from skyrelay.store.runs import end_run
 from skyrelay.store.tables import Block, Purge, PurgePart, Run, Telescope
 from skyrelay_stacker.planning import retry_failed
+from skyrelay_stacker.raw_routes import choose_raw_routes
 from skyrelay_stacker.releasing import settle_released
 from skyrelay_stacker.turns import next_block_of, next_blocks
 from skyrelay_stacker.workshop import Workshop
 
+_LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 _ANSWERS = IN_TOUCH | {TelescopeState.CLOCK_WRONG}
 MAY_BE_PURGED = frozenset({TelescopeState.READY, TelescopeState.FULL, TelescopeState.CLOCK_WRONG})
 _PATIENCE_FOR_LIST = timedelta(minutes=15)
@@ -34,21 +44,42 @@ NudgeInWords = tuple[TaskName, Message, str]
 def reconcile(workshop: Workshop) -> None:
     """Nudge each telescope's next piece of work; before the set-up is done only what a person asked for."""
     with workshop.store.write() as session:
-        settle_released(session, workshop.settings, utc_now())
         give_up_old_purges(session, utc_now())
-        due = [*lists_due(session)]
-        if workshop.settings.setup == "done":
+        due = [*_due_trials(session, utc_now()), *lists_due(session)]
+        if workshop.may_act:
+            settle_released(session, workshop.settings, utc_now())
             due += due_everywhere(session, workshop.settings, utc_now())
         else:
+            due += _asked_inventories(session, utc_now())
             due += removals_due(session, utc_now())
     for nudge in due:
         if not workshop.nudge(*nudge):
             return  # each further try would wait for the broker as long; the next tick says it all
 
 
+def _due_trials(session: Session, now: datetime) -> list[NudgeInWords]:
+    waiting = trials.waiting(session, now)
+    return [(TaskName.TRY_TELESCOPE, TrialMessage(trial_id=number), f"trial {number}") for number in waiting]
+
+
+def _asked_inventories(session: Session, now: datetime) -> list[NudgeInWords]:
+    """Give what a person wants listed before the set-up is done, in case nobody heard of it."""
+    query = select(Telescope).where(
+        Telescope.host.is_not(None),
+        Telescope.inventory_asked_at > func.coalesce(Telescope.inventory_started_at, _LONG_AGO),
+        Telescope.next_look_at <= now,
+    )
+    return [
+        (TaskName.LOOK_AT_TELESCOPE, TelescopeMessage(telescope_id=row.id), row.name)
+        for row in session.scalars(query)
+        if not is_held(row, now)
+    ]
+
+
 def due_everywhere(session: Session, settings: Settings, now: datetime) -> list[NudgeInWords]:
     """Say what is to be done on each telescope now, and close the runs of those that have nothing left."""
     retry_failed(session, now)
+    choose_raw_routes(session, settings, now)
     # Who has waited longest comes first in the queue: there may be more telescopes than workers.
     turns = select(Telescope).order_by(Telescope.served_at.asc().nulls_first(), Telescope.id)
     telescopes = session.scalars(turns).all()
@@ -65,7 +96,7 @@ def due_everywhere(session: Session, settings: Settings, now: datetime) -> list[
 
 def reconcile_telescope(workshop: Workshop, telescope_id: int) -> None:
     """Nudge what is next on one telescope, so that a night's blocks follow each other at once."""
-    if workshop.settings.setup != "done":  # a person may have a telescope looked at before
+    if not workshop.may_act:  # a person may have a telescope looked at before
         return
     with workshop.store.read() as session:
         telescope = session.get(Telescope, telescope_id)

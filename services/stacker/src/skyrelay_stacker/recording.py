@@ -18,6 +18,7 @@ from skyrelay.domain.frame_facts import FrameFacts
 from skyrelay.domain.night import night_of
 from skyrelay.domain.states import BlockState, FrameState
 from skyrelay.settings import StackingSettings
+from skyrelay.smb_path import SCHEME
 from skyrelay.store.runs import forget_block
 from skyrelay.store.tables import Block, Frame, IgnoredFile, Telescope
 from skyrelay.store.transitions import audit, move_block
@@ -59,6 +60,8 @@ def record_frames(
         for fact in facts:
             identity = (fact.folder, fact.file_name)
             frame = known.get(identity)
+            if frame is not None:
+                _note_place(frame, fact)
             if frame is not None and not _is_better(fact, frame):
                 continue
             if frame is None:
@@ -152,11 +155,11 @@ def _portions(names: Sequence[str]) -> Iterable[Sequence[str]]:
 
 
 def _is_better(fact: FrameFacts, frame: Frame) -> bool:
-    """Tell whether a fact says more of a frame than is known; what a stack was made of is settled.
+    """Tell whether a fact says more of a frame than is known; what was stacked or sent is settled.
 
     That its clock cannot be trusted is no news of a frame that a person has released.
     """
-    if frame.stack_id is not None:
+    if frame.stack_id is not None or frame.is_sent_raw:
         return False
     if frame.released_at is not None and fact.state is FrameState.CLOCK_WRONG:
         return False
@@ -165,6 +168,14 @@ def _is_better(fact: FrameFacts, frame: Frame) -> bool:
     if new == known and fact.state is FrameState.UNREADABLE:
         return fact.reason != frame.state_reason or fact.size_bytes not in {0, frame.size_bytes}
     return new > known
+
+
+def _note_place(frame: Frame, fact: FrameFacts) -> None:
+    """Write down where the watcher saw a frame; a folder of this server goes before a share far away."""
+    if fact.path is None or fact.root is None or (fact.root.startswith(SCHEME) and frame.seen_path):
+        return
+    if (frame.seen_root, frame.seen_path) != (fact.root, fact.path):
+        frame.seen_root, frame.seen_path = fact.root, fact.path
 
 
 def _worth(state: str, start_source: str | None) -> int:
@@ -193,6 +204,8 @@ def _new_frame(session: Session, telescope: Telescope, fact: FrameFacts, now: da
         saved_local=fact.name.saved_local,
         seen_by=fact.seen_by,
         seen_at=now,
+        seen_root=fact.root,
+        seen_path=fact.path,
         state=fact.state,
         size_bytes=fact.size_bytes,
         needs_release=telescope.clock_wrong_since is not None,

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from skyrelay.domain.states import FrameState
 from skyrelay.domain.utc_offset import exposure_start
 from skyrelay.settings import Settings
+from skyrelay.store.held_frames import is_not_ok
 from skyrelay.store.tables import Frame, Telescope
 from skyrelay_stacker.offsets import fallback_offset
 from skyrelay_stacker.recording import put_into_block, refresh_blocks
@@ -23,7 +24,8 @@ def settle_released(session: Session, settings: Settings, now: datetime) -> int:
     A frame whose header's time could not be believed goes by the time in its name: that is what a person
     who releases it has seen.
     """
-    released = select(Frame).where(Frame.state == FrameState.CLOCK_WRONG, Frame.released_at.is_not(None))
+    is_held = Frame.state == FrameState.CLOCK_WRONG
+    released = select(Frame).where(is_not_ok(), is_held, Frame.released_at.is_not(None))
     frames = session.scalars(released.order_by(Frame.id).limit(_AT_ONCE)).all()
     touched: set[int] = set()
     for frame in frames:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import FrameType
 
 import structlog
@@ -11,12 +13,14 @@ from celery.beat import Scheduler, Service
 from redis import Redis
 from redis.exceptions import RedisError
 
+from skyrelay.errors import TransientError
 from skyrelay.queue.beats import BEAT_EVERY, CANARY_EVERY, beat
 from skyrelay.queue.celery_app import build_celery, keep_our_logs
 from skyrelay.queue.connection import connect_redis
 from skyrelay.queue.tasks import Nothing, TaskName
 from skyrelay.service import utc_now
 from skyrelay.settings import Settings
+from skyrelay.store.accounts import settings_on_page
 
 _log = structlog.stdlib.get_logger(__name__)
 _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
@@ -29,7 +33,8 @@ def main(settings: Settings) -> int:
     keep_our_logs()
     app = build_celery(settings.redis)
     app.conf.beat_schedule = schedule(settings)
-    service = Service(app, max_interval=_MAX_SLEEP_S, scheduler_cls=_with_beat(connect_redis(settings.redis)))
+    ticking = _ticking(connect_redis(settings.redis), partial(settings_on_page, settings))
+    service = Service(app, max_interval=_MAX_SLEEP_S, scheduler_cls=ticking)
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         # Beat looks for a broker that is away without looking at its own stop flag. It holds nothing
@@ -66,8 +71,8 @@ def _entry(task: TaskName, interval: timedelta) -> dict[str, object]:
     }
 
 
-def _with_beat(redis: Redis) -> type[Scheduler]:
-    """Give Celery's in-memory scheduler, saying at each turn of its loop that it lives.
+def _ticking(redis: Redis, in_force: Callable[[], Settings]) -> type[Scheduler]:
+    """Give Celery's in-memory scheduler, saying every few seconds that it lives, by the settings in force.
 
     It keeps no file of past ticks: every tick only says "look", and the first comes at once.
     """
@@ -76,11 +81,22 @@ def _with_beat(redis: Redis) -> type[Scheduler]:
         last_beat = utc_now() - BEAT_EVERY
 
         def tick(self, *args: object, **kwargs: object) -> float:
-            wait_s = float(super().tick(*args, **kwargs))
             if utc_now() - self.last_beat >= BEAT_EVERY:
                 self.last_beat = utc_now()
                 self._beat()
-            return wait_s
+                self._follow_settings()
+            return float(super().tick(*args, **kwargs))
+
+        def _follow_settings(self) -> None:
+            try:
+                wanted = schedule(in_force())
+            except TransientError as error:  # what was in force goes on
+                _log.info("the database is away", problem=str(error))
+                return
+            if wanted != self.app.conf.beat_schedule:
+                self.app.conf.beat_schedule = wanted
+                self.merge_inplace(wanted)
+                self._heap = None  # it is ordered by the old intervals
 
         def _beat(self) -> None:
             try:

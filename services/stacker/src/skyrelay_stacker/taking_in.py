@@ -83,7 +83,7 @@ def _facts(
     settings: Settings,
     now: datetime,
 ) -> FrameFacts:
-    sighting = Sighting(event.folder, event.file_name, event.size_bytes, "watcher")
+    sighting = Sighting(event.folder, event.file_name, event.size_bytes, "watcher", event.root, event.path)
     if event.problem is not None:
         return facts_of_unreadable(sighting, name, event.problem)
     fallback = partial(fallback_offset, session, telescope, name.saved_local, settings.site_zone)

@@ -6,7 +6,14 @@ from celery import Celery
 
 from skyrelay.queue.beats import beat
 from skyrelay.queue.connection import connect_redis
-from skyrelay.queue.tasks import BlockMessage, Nothing, PurgeMessage, TaskName, TelescopeMessage
+from skyrelay.queue.tasks import (
+    BlockMessage,
+    Nothing,
+    PurgeMessage,
+    TaskName,
+    TelescopeMessage,
+    TrialMessage,
+)
 from skyrelay.service import utc_now
 from skyrelay.store.idempotency import forget_old_keys
 from skyrelay_stacker.discovering import discover_telescopes
@@ -14,6 +21,7 @@ from skyrelay_stacker.driving import stack_block
 from skyrelay_stacker.looking import look_at_telescope
 from skyrelay_stacker.purging import see_to_purge
 from skyrelay_stacker.reconciling import reconcile
+from skyrelay_stacker.trying import try_telescope
 from skyrelay_stacker.workshop import Workshop
 
 
@@ -23,20 +31,24 @@ def register_tasks(app: Celery, workshop: Workshop) -> None:
     @app.task(name=TaskName.RECONCILE_STACKING.value)  # type: ignore[untyped-decorator] # Celery ships no types
     def reconcile_stacking(payload: object) -> None:
         Nothing.read(payload)
-        reconcile(workshop)
+        reconcile(workshop.in_force())
 
     @app.task(name=TaskName.LOOK_AT_TELESCOPE.value)  # type: ignore[untyped-decorator] # Celery ships no types
     def look(payload: object) -> None:
-        look_at_telescope(workshop, TelescopeMessage.read(payload).telescope_id)
+        look_at_telescope(workshop.in_force(), TelescopeMessage.read(payload).telescope_id)
 
     @app.task(name=TaskName.STACK_BLOCK.value)  # type: ignore[untyped-decorator] # Celery ships no types
     def stack(payload: object) -> None:
-        stack_block(workshop, BlockMessage.read(payload).block_id)
+        stack_block(workshop.in_force(), BlockMessage.read(payload).block_id)
+
+    @app.task(name=TaskName.TRY_TELESCOPE.value)  # type: ignore[untyped-decorator] # Celery ships no types
+    def try_one(payload: object) -> None:
+        try_telescope(workshop, TrialMessage.read(payload).trial_id)
 
     @app.task(name=TaskName.DISCOVER_TELESCOPES.value)  # type: ignore[untyped-decorator] # Celery ships no types
     def find_telescopes(payload: object) -> None:
         Nothing.read(payload)
-        discover_telescopes(workshop)
+        discover_telescopes(workshop.in_force())
 
     @app.task(name=TaskName.TIDY.value)  # type: ignore[untyped-decorator] # Celery ships no types
     def tidy_up(payload: object) -> None:
@@ -51,6 +63,6 @@ def register_tasks(app: Celery, workshop: Workshop) -> None:
     @app.task(name=TaskName.STACKER_CANARY.value)  # type: ignore[untyped-decorator] # Celery ships no types
     def canary(payload: object) -> None:
         Nothing.read(payload)
-        state = "working" if workshop.settings.setup == "done" else "waiting for set-up"
+        state = "working" if workshop.in_force().may_act else "waiting for set-up"
         with connect_redis(workshop.settings.redis) as redis:
             beat(redis, "stacker", utc_now(), state=state)

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, aliased
 
 from skyrelay.domain.states import BlockState
 from skyrelay.domain.turns import Waiting, next_target
-from skyrelay.settings import Settings, StackingSettings
+from skyrelay.settings import Settings
 from skyrelay.store.pauses import pause_of
 from skyrelay.store.tables import Block, Pause, Telescope
 from skyrelay_stacker.dawns import dawn_at
@@ -35,13 +35,14 @@ def next_blocks(
 
     It is the one under way, else the next in turn. The targets take turns, so that none starves; of a
     target the oldest block is next, after those that a person asked for. What is paused is left alone.
-    With ``stacking.when: dawn`` only what was taken before the last dawn is stacked, or what was asked for.
+    With ``stacking.when: dawn`` only what was taken before the last dawn is stacked, or what was asked for;
+    with ``crowdsky.route: raw`` only what was asked for.
     """
     by_id = {telescope.id: telescope for telescope in telescopes}
     working = _under_way(session, by_id)
     pauses = session.scalars(select(Pause).order_by(Pause.id)).all()
     waiting: dict[int, list[_Candidate]] = defaultdict(list)
-    for one in _candidates(session, by_id, settings.stacking, now):
+    for one in _candidates(session, by_id, settings, now):
         held = [pause for pause in pauses if pause.telescope_id in {None, one.telescope_id}]
         if one.telescope_id not in working and pause_of(held, one.waiting.target) is None:
             waiting[one.telescope_id].append(one)
@@ -62,7 +63,7 @@ def _under_way(session: Session, ids: Iterable[int]) -> dict[int, Block]:
 
 
 def _candidates(
-    session: Session, ids: Iterable[int], stacking: StackingSettings, now: datetime
+    session: Session, ids: Iterable[int], settings: Settings, now: datetime
 ) -> Iterable[_Candidate]:
     """Give the first block of each telescope and target that may be begun, dawns and pauses aside."""
     order = (Block.requested.desc(), Block.start_at, Block.id)
@@ -74,7 +75,7 @@ def _candidates(
         Block.state == BlockState.READY,
         or_(Block.next_attempt_at.is_(None), Block.next_attempt_at <= now),
     )
-    if stacking.when == "manual":
+    if settings.stacking.when == "manual" or settings.crowdsky.prefers_raw:
         ready = ready.where(Block.requested.is_(True))
     first, other = ready.subquery(), aliased(Block)
     served = (

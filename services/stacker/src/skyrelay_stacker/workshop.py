@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Protocol, Self
 
 from celery import Celery
 
@@ -13,6 +13,7 @@ from skyrelay.queue.celery_app import nudge
 from skyrelay.queue.live import LiveEvent, tell
 from skyrelay.queue.tasks import Message, TaskName
 from skyrelay.settings import Settings
+from skyrelay.store.accounts import settings_in_force
 from skyrelay.store.engine import Store
 from skyrelay.store.tables import Block
 
@@ -38,6 +39,15 @@ class Workshop:
     store: Store
     celery: Celery
     shutting_down: Flag
+
+    def in_force(self) -> Self:
+        """Give the same with the settings that count now, for one unit of work."""
+        return replace(self, settings=settings_in_force(self.settings, self.store, of=()))
+
+    @property
+    def may_act(self) -> bool:
+        """Whether the set-up is done: before, telescopes are looked at when asked, and nothing is changed."""
+        return self.settings.is_set_up
 
     @property
     def holder(self) -> str:

@@ -59,8 +59,8 @@ class Archive:
         self._root = root
 
     @contextmanager
-    def arriving(self, stack_id: int) -> Iterator[Path]:
-        """Give a folder for what arrives of a stack, to one worker at a time.
+    def arriving(self, what: int | str) -> Iterator[Path]:
+        """Give a folder for what arrives of a stack (its id) or of raw frames, to one worker at a time.
 
         It stays when the work inside fails, so that the next one resumes; else it goes.
 
@@ -69,7 +69,7 @@ class Archive:
         AlreadyArriving
             If another worker has it, even one that has been stopped (SIGSTOP) for longer than its lease.
         """
-        with arriving_in(self._root / _ARRIVING / str(stack_id)) as folder:
+        with arriving_in(self._root / _ARRIVING / str(what)) as folder:
             yield folder
 
     def keep(self, arrived: Path, telescope: str, target: str, name: str) -> Kept:

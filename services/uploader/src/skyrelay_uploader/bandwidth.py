@@ -20,13 +20,17 @@ class Bandwidth:
 
     def __init__(
         self,
-        bytes_per_s: float,
+        bytes_per_s: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._bytes_per_s, self._clock, self._sleep = bytes_per_s, clock, sleep
         self._lock = threading.Lock()
         self._free_at_s = clock()
+
+    def allow(self, bytes_per_s: float) -> None:
+        """Change the rate, for uploads under way too."""
+        self._bytes_per_s = bytes_per_s
 
     def pace(self) -> Callable[[int, int | None], None]:
         """Give what one upload is to call with each piece that it hands to the connection.

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from skyrelay.crowdsky.matching import Finding, find_ours
 from skyrelay.crowdsky.stacks import ServerStack
 from skyrelay.domain.states import DeliveryState
 from skyrelay.errors import SkyrelayError
 from skyrelay.logs import get_logger
 from skyrelay.outbox import accounts
 from skyrelay.outbox.accounts import Admission
-from skyrelay.outbox.identity import identity_of
+from skyrelay.outbox.identity import Found, find_delivery
 from skyrelay.outbox.outcomes import has_waited_enough, next_look, outcome_of
 from skyrelay.settings import CrowdSkySettings
 from skyrelay.store.tables import Delivery
@@ -24,6 +24,11 @@ from skyrelay.store.transitions import audit
 from skyrelay_uploader.due import is_confirmation_due, is_unlisted
 from skyrelay_uploader.settling import book_found
 from skyrelay_uploader.workshop import ACTOR, Workshop
+
+_OF_SEVERAL = (
+    "; its block was sent more than once, and the list has fewer rows of it: of equal stacks nobody can tell "
+    "which one is missing"
+)
 
 _log = get_logger(__name__)
 
@@ -48,11 +53,11 @@ def _may_look(workshop: Workshop) -> bool:
         return accounts.admit_listing(session, CROWDSKY, now) is not Admission.CLOSED
 
 
-def _list(workshop: Workshop) -> list[ServerStack] | None:
+def _list(workshop: Workshop) -> Sequence[ServerStack] | None:
     """Give the server's list; `None` when there is none to be had, which is not an empty one."""
     account = workshop.crowdsky_account()
     try:
-        return workshop.crowdsky(account).list_stacks()
+        return workshop.server_list.ask(workshop.crowdsky(account), account, workshop.clock())
     except SkyrelayError as error:
         outcome = outcome_of(error, attempts=0, jitter=random.random())  # noqa: S311 - spreads load only
         with workshop.store.write() as session:
@@ -61,23 +66,21 @@ def _list(workshop: Workshop) -> list[ServerStack] | None:
         return None
 
 
-def _book(workshop: Workshop, rows: list[ServerStack]) -> None:
+def _book(workshop: Workshop, rows: Sequence[ServerStack]) -> None:
     now = workshop.clock()
     with workshop.store.write() as session:
         accounts.note_listing(session, CROWDSKY, now)
         for delivery in session.scalars(select(Delivery).where(is_unlisted()).with_for_update()):
-            identity = identity_of(session, delivery)
-            finding = find_ours(rows, identity)
-            listed = finding.row
-            if listed is not None:
-                book_found(session, delivery, listed, now)
-                _log.info("a stack is confirmed", delivery_id=delivery.id, chunk_key=listed.chunk_key)
+            found = find_delivery(session, delivery, rows)
+            if found.rows:
+                book_found(session, delivery, found.rows, now)
+                _log.info("a stack is confirmed", delivery_id=delivery.id, chunk_key=found.rows[0].chunk_key)
             elif delivery.state == DeliveryState.ACCEPTED:
-                _book_unlisted(session, delivery, finding, workshop.settings.crowdsky, now)
+                _book_unlisted(session, delivery, found, workshop.settings.crowdsky, now)
 
 
 def _book_unlisted(
-    session: Session, delivery: Delivery, finding: Finding, crowdsky: CrowdSkySettings, now: datetime
+    session: Session, delivery: Delivery, found: Found, crowdsky: CrowdSkySettings, now: datetime
 ) -> None:
     since = delivery.accepted_at or delivery.updated_at
     delivery.next_attempt_at = now + next_look(now - since, crowdsky.confirm_s)
@@ -86,7 +89,8 @@ def _book_unlisted(
     delivery.needs_you = True
     delivery.reason = (
         f"the server took it {crowdsky.confirm_after_h:g} h ago and does not list it"
-        + (", or says too little about a stack to tell that it is this one" if finding.may_be_there else "")
+        + (", or says too little about a stack to tell that it is this one" if found.may_be else "")
+        + (_OF_SEVERAL if found.shared_with else "")
         + ": look for it on its web page"
     )
     subject = ("delivery", delivery.id)

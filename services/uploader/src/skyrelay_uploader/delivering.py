@@ -1,14 +1,8 @@
-"""Deliver a stack to CrowdSky: once, whatever happens on the way.
-
-A delivery that was sent before, and the first one to an account that is not known to work, begins with a
-look at the server's list. It costs little, finds what is there already, and finds a wrong password or a
-server that is away before 12 MB have been sent to it.
-"""
+"""Deliver to CrowdSky, a stack or a block's raw frames: once, whatever happens on the way."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,24 +10,24 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 from structlog.contextvars import bound_contextvars
 
-from skyrelay.crowdsky.client import CrowdSkyClient
-from skyrelay.crowdsky.matching import Finding, StackIdentity, find_ours
 from skyrelay.crowdsky.stacks import StackUpload
-from skyrelay.domain.states import DeliveryState
+from skyrelay.domain.states import DeliveryKind, DeliveryState
 from skyrelay.errors import SkyrelayError
 from skyrelay.logs import get_logger
 from skyrelay.outbox import accounts
 from skyrelay.outbox.accounts import Account, Admission
-from skyrelay.outbox.identity import identity_of
 from skyrelay.outbox.leases import LEASE, renewing
-from skyrelay.outbox.outcomes import has_waited_enough, outcome_of
+from skyrelay.outbox.outcomes import outcome_of
 from skyrelay.queue.tasks import DeliveryMessage, TaskName
 from skyrelay.store.tables import Block, Delivery, Stack
 from skyrelay.store.tables.destinations import CROWDSKY
-from skyrelay.store.transitions import StaleState, move_delivery
+from skyrelay.store.transitions import StaleState
 from skyrelay_uploader.due import due_deliveries, is_to_deliver, uploads_under_way
-from skyrelay_uploader.settling import book_acceptance, book_failure, book_found, book_wait, give_up_unsure
-from skyrelay_uploader.workshop import ACTOR, UPLOADS_AT_ONCE, Workshop
+from skyrelay_uploader.raw_sending import RawParcel, carry_raw, raw_parcel
+from skyrelay_uploader.script_sends import is_sent_by_script
+from skyrelay_uploader.sending import Parcel, begin, look
+from skyrelay_uploader.settling import book_acceptance, book_failure
+from skyrelay_uploader.workshop import UPLOADS_AT_ONCE, Workshop
 
 NO_CREDENTIALS = "set crowdsky.username and crowdsky.password, the web login's user name and password"
 
@@ -41,39 +35,10 @@ _log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
-    """A delivery as it was claimed.
+class StackParcel(Parcel):
+    """A stack's delivery as it was claimed."""
 
-    Attributes
-    ----------
-    state
-        Pending: it was never sent, or a person wants it sent again. Retrying: by itself.
-    sent_at
-        When it was sent last; `None` if never.
-    is_probe
-        It is the only one that may go now: the account is not known to work.
-    was_found
-        Another program made it, and may have sent it: the server is asked first.
-    ids
-        What its log lines are bound to.
-    """
-
-    delivery_id: int
-    state: DeliveryState
-    attempts: int
-    ask_first: bool
-    sent_at: datetime | None
-    is_probe: bool
-    was_found: bool
-    account: Account
-    identity: StackIdentity
     upload: StackUpload
-    ids: Mapping[str, object]
-
-    @property
-    def is_unsure(self) -> bool:
-        """Whether the server may have it, and nobody has decided that it is to be sent all the same."""
-        return self.ask_first and self.state is DeliveryState.RETRYING and self.sent_at is not None
 
 
 def deliver(workshop: Workshop, delivery_id: int) -> None:
@@ -88,18 +53,21 @@ def deliver(workshop: Workshop, delivery_id: int) -> None:
             bound_contextvars(**parcel.ids),
             renewing(lambda: _renew(workshop, delivery_id), every=workshop.renew_every),
         ):
-            _carry(workshop, parcel)
+            if isinstance(parcel, RawParcel):
+                carry_raw(workshop, parcel)
+            else:
+                _carry(workshop, parcel)
     _say_next(workshop)
 
 
-def claim(workshop: Workshop, delivery_id: int) -> Parcel | None:
+def claim(workshop: Workshop, delivery_id: int) -> StackParcel | RawParcel | None:
     """Take the lease on a delivery; `None` when it is not due, not fetched, or may not be sent now."""
     now, account = workshop.clock(), workshop.crowdsky_account()
     with workshop.store.write() as session:
         delivery = session.scalar(
             select(Delivery).where(Delivery.id == delivery_id, is_to_deliver(now)).with_for_update()
         )
-        if delivery is None or session.get_one(Stack, delivery.stack_id).fetched_at is None:
+        if delivery is None or not _is_here(session, delivery):
             return None
         if not account.has_credentials:
             accounts.pause(session, account, NO_CREDENTIALS, now)
@@ -109,14 +77,19 @@ def claim(workshop: Workshop, delivery_id: int) -> Parcel | None:
         if admission is Admission.CLOSED:
             return None
         delivery.lease_until = now + LEASE
-        return _parcel(session, workshop, delivery, account, is_probe=admission is Admission.PROBE)
+        claimed = _claimed(delivery, account, is_probe=admission is Admission.PROBE)
+        if delivery.kind == DeliveryKind.RAW:
+            return raw_parcel(session, delivery, claimed)
+        return _stack_parcel(session, workshop, delivery, claimed)
 
 
-def _parcel(
-    session: Session, workshop: Workshop, delivery: Delivery, account: Account, *, is_probe: bool
-) -> Parcel:
-    stack = session.get_one(Stack, delivery.stack_id)
-    target = session.get_one(Block, stack.block_id).target
+def _is_here(session: Session, delivery: Delivery) -> bool:
+    """Tell whether what is to be sent is in the archive; raw frames are had when they are sent."""
+    is_raw = delivery.kind == DeliveryKind.RAW
+    return is_raw or session.get_one(Stack, delivery.stack_id).fetched_at is not None
+
+
+def _claimed(delivery: Delivery, account: Account, *, is_probe: bool) -> Parcel:
     return Parcel(
         delivery_id=delivery.id,
         state=DeliveryState(delivery.state),
@@ -124,17 +97,16 @@ def _parcel(
         ask_first=delivery.ask_first,
         sent_at=delivery.sent_at,
         is_probe=is_probe,
-        was_found=stack.found_at is not None,
         account=account,
-        identity=identity_of(session, delivery),
-        upload=_upload(workshop, stack),
-        ids={
-            "delivery_id": delivery.id,
-            "stack_id": stack.id,
-            "target": target,
-            "chunk_key": stack.chunk_key,
-        },
+        ids={"delivery_id": delivery.id},
     )
+
+
+def _stack_parcel(session: Session, workshop: Workshop, delivery: Delivery, claimed: Parcel) -> StackParcel:
+    stack = session.get_one(Stack, delivery.stack_id)
+    target = session.get_one(Block, stack.block_id).target
+    ids = {"stack_id": stack.id, "target": target, "chunk_key": stack.chunk_key}
+    return StackParcel(**claimed.given(ids), upload=_upload(workshop, stack))
 
 
 def _upload(workshop: Workshop, stack: Stack) -> StackUpload:
@@ -152,16 +124,16 @@ def _upload(workshop: Workshop, stack: Stack) -> StackUpload:
     )
 
 
-def _carry(workshop: Workshop, parcel: Parcel) -> None:
-    """Look for it on the server where that is called for, send it if it is to be sent, book the outcome."""
+def _carry(workshop: Workshop, parcel: StackParcel) -> None:
+    """Look for a stack on the server, send it if it is to be sent, book the outcome."""
     sent_at: datetime | None = None
     try:
         client = workshop.crowdsky(parcel.account)
-        if (parcel.is_probe or parcel.was_found or parcel.sent_at is not None) and not _look(
-            workshop, parcel, client
-        ):
+        if not look(workshop, parcel, client):
             return
-        sent_at = _begin(workshop, parcel)
+        if parcel.is_first and is_sent_by_script(workshop, parcel, parcel.upload):
+            return
+        sent_at = begin(workshop, parcel)
         receipt = client.upload_stack(parcel.upload, workshop.bandwidth.pace())
     except StaleState as error:
         _log.info("the delivery is in other hands now", reason=str(error))
@@ -170,66 +142,6 @@ def _carry(workshop: Workshop, parcel: Parcel) -> None:
         book_failure(workshop, parcel.account, parcel.delivery_id, sent_at, outcome, str(error))
     else:
         book_acceptance(workshop, parcel.delivery_id, sent_at, receipt)
-
-
-def _look(workshop: Workshop, parcel: Parcel, client: CrowdSkyClient) -> bool:
-    """Look for a stack in the server's list; tell whether it is to be sent."""
-    finding = find_ours(client.list_stacks(), parcel.identity)
-    now = workshop.clock()
-    with workshop.store.write() as session:
-        accounts.note_listing(session, CROWDSKY, now)
-        delivery = _still_claimed(session, parcel)
-        return not _is_settled_by(workshop, session, delivery, parcel, finding, now)
-
-
-def _is_settled_by(
-    workshop: Workshop,
-    session: Session,
-    delivery: Delivery,
-    parcel: Parcel,
-    finding: Finding,
-    now: datetime,
-) -> bool:
-    crowdsky = workshop.settings.crowdsky
-    listed = finding.row
-    if listed is not None:
-        book_found(session, delivery, listed, now)
-    elif not parcel.is_unsure or parcel.sent_at is None:
-        return False
-    elif not has_waited_enough(parcel.sent_at, now, crowdsky.confirm_after_h):
-        book_wait(delivery, parcel.sent_at, crowdsky, now)
-    elif finding.may_be_there:
-        give_up_unsure(session, delivery, now)
-    else:
-        return False
-    return True
-
-
-def _begin(workshop: Workshop, parcel: Parcel) -> datetime:
-    """Take the step to ``sending``; the time of it is what a later write is checked against."""
-    now = workshop.clock()
-    with workshop.store.write() as session:
-        delivery = _still_claimed(session, parcel)
-        move_delivery(
-            session,
-            delivery,
-            DeliveryState.SENDING,
-            now=now,
-            actor=ACTOR,
-            reason="being sent",
-            sent_at=now,
-            lease_until=now + LEASE,
-            next_attempt_at=None,
-            ask_first=False,
-        )
-    return now
-
-
-def _still_claimed(session: Session, parcel: Parcel) -> Delivery:
-    delivery = session.get_one(Delivery, parcel.delivery_id, with_for_update=True)
-    if delivery.state != parcel.state or delivery.sent_at != parcel.sent_at:
-        raise StaleState(f"delivery {parcel.delivery_id} is no longer as it was claimed")
-    return delivery
 
 
 def _renew(workshop: Workshop, delivery_id: int) -> None:

@@ -7,9 +7,9 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, and_, exists, func, or_, select
 from sqlalchemy.orm import Session
 
-from skyrelay.domain.states import OWED_DELIVERIES, DeliveryKind, DeliveryState
+from skyrelay.domain.states import OWED_DELIVERIES, BlockState, DeliveryKind, DeliveryState
 from skyrelay.outbox.due import is_due
-from skyrelay.store.tables import Delivery, Destination, Stack
+from skyrelay.store.tables import Block, Delivery, Destination, Stack
 from skyrelay.store.tables.destinations import ARCHIVE, CLOUD, CROWDSKY
 
 
@@ -25,8 +25,8 @@ def due_deliveries(session: Session, now: datetime, most: int) -> list[int]:
     """Give deliveries that are to be sent now, or asked after, those that have waited longest first."""
     query = (
         select(Delivery.id)
-        .join(Stack)
-        .where(is_to_deliver(now), Stack.fetched_at.is_not(None))
+        .outerjoin(Stack, Stack.id == Delivery.stack_id)
+        .where(is_to_deliver(now), or_(Delivery.kind == DeliveryKind.RAW, Stack.fetched_at.is_not(None)))
         .order_by(Delivery.next_attempt_at.asc().nulls_first(), Delivery.id)
     )
     return list(session.scalars(query.limit(most)))
@@ -49,8 +49,13 @@ def is_archive_paused(now: datetime) -> ColumnElement[bool]:
 
 
 def is_to_deliver(now: datetime) -> ColumnElement[bool]:
-    """Say which deliveries to CrowdSky wait, are in nobody's hands, and have waited out their delay."""
-    return and_(Delivery.destination == CROWDSKY, is_due(DeliveryKind.STACK, now))
+    """Say which deliveries to CrowdSky wait, are in nobody's hands, and have waited out their delay.
+
+    A block's raw frames are sent only while it is on the raw route.
+    """
+    is_raw = exists().where(Block.id == Delivery.block_id, Block.state == BlockState.RAW)
+    of_kind = or_(is_due(DeliveryKind.STACK, now), and_(is_due(DeliveryKind.RAW, now), is_raw))
+    return and_(Delivery.destination == CROWDSKY, of_kind)
 
 
 def uploads_under_way(session: Session, now: datetime) -> int:

@@ -54,7 +54,8 @@ def _look_after_account(workshop: Workshop, session: Session, now: datetime) -> 
 
 
 def _take_up_lost_sends(session: Session, now: datetime) -> None:
-    lost = select(Delivery).where(Delivery.kind == DeliveryKind.STACK, is_lost(now))
+    kinds = (DeliveryKind.STACK, DeliveryKind.RAW)
+    lost = select(Delivery).where(Delivery.kind.in_(kinds), is_lost(now))
     for delivery in session.scalars(lost.with_for_update()):
         book_lost(session, delivery, now)
         _log.warning("a send was cut off: the server is asked first", delivery_id=delivery.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
@@ -95,12 +96,18 @@ def book_failure(
 def book_lost(session: Session, delivery: Delivery, now: datetime) -> None:
     """Write down that whoever sent a delivery has died over it: nobody knows whether it arrived."""
     reason = "the uploader ended while it was being sent: the server is asked before it is sent again"
-    tries = {"attempts": delivery.attempts + 1, "next_attempt_at": now, "ask_first": True}
+    tries = {
+        "attempts": delivery.attempts + 1,
+        "next_attempt_at": now,
+        "ask_first": True,
+        "raw_session": None,
+    }
     move_to_retrying(session, delivery, reason, now, ACTOR, **tries)
 
 
-def book_found(session: Session, delivery: Delivery, row: ServerStack, now: datetime) -> None:
-    """Write down that the server lists a delivery's stack."""
+def book_found(session: Session, delivery: Delivery, rows: Sequence[ServerStack], now: datetime) -> None:
+    """Write down that the server lists a delivery: its stack, or all that it made of its raw frames."""
+    ids = ",".join(str(row.id) for row in rows if row.id is not None)
     reason = "the server lists it"
     if delivery.state == DeliveryState.PENDING:  # it came there by another way than ours
         move_delivery(
@@ -114,8 +121,9 @@ def book_found(session: Session, delivery: Delivery, row: ServerStack, now: date
         actor=ACTOR,
         reason=reason,
         confirmed_at=now,
-        server_id=None if row.id is None else str(row.id),
-        server_chunk_key=row.chunk_key or delivery.server_chunk_key,
+        server_id=ids or None,
+        server_chunk_key=rows[0].chunk_key or delivery.server_chunk_key,
+        raw_session=None,
         **AT_REST,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from celery import Celery
@@ -27,14 +28,13 @@ M = TypeVar("M", bound=Message)
 
 def register_tasks(app: Celery, workshop: Workshop) -> None:
     """Give the worker its tasks."""
-    _register(app, TaskName.RECONCILE_DELIVERIES, Nothing, lambda _: reconcile(workshop))
-    _register(
-        app, TaskName.FETCH_STACK, StackMessage, lambda message: fetch_stack(workshop, message.stack_id)
-    )
-    _register(app, TaskName.DELIVER, DeliveryMessage, lambda message: deliver(workshop, message.delivery_id))
-    _register(app, TaskName.CONFIRM_DELIVERIES, Nothing, lambda _: confirm_deliveries(workshop))
-    _register(app, TaskName.DELIVER_TO_CLOUD, Nothing, lambda _: deliver_to_cloud(workshop))
-    _register(app, TaskName.UPLOADER_CANARY, Nothing, lambda _: say_alive(workshop))
+    register = partial(_register, app, workshop)
+    register(TaskName.RECONCILE_DELIVERIES, Nothing, lambda shop, _: reconcile(shop))
+    register(TaskName.FETCH_STACK, StackMessage, lambda shop, message: fetch_stack(shop, message.stack_id))
+    register(TaskName.DELIVER, DeliveryMessage, lambda shop, message: deliver(shop, message.delivery_id))
+    register(TaskName.CONFIRM_DELIVERIES, Nothing, lambda shop, _: confirm_deliveries(shop))
+    register(TaskName.DELIVER_TO_CLOUD, Nothing, lambda shop, _: deliver_to_cloud(shop))
+    register(TaskName.UPLOADER_CANARY, Nothing, lambda shop, _: say_alive(shop))
 
 
 def say_alive(workshop: Workshop) -> None:
@@ -48,14 +48,16 @@ def say_alive(workshop: Workshop) -> None:
         beat(redis, ACTOR, workshop.clock(), state=state, **waiting)
 
 
-def _register(app: Celery, name: TaskName, model: type[M], work: Callable[[M], None]) -> None:
+def _register(
+    app: Celery, workshop: Workshop, name: TaskName, model: type[M], work: Callable[[Workshop, M], None]
+) -> None:
     def run(payload: object = None) -> None:
         message = _read(name, model, payload)
         if message is None:
             return
         with bound_contextvars(service=ACTOR, task=name.value):
             try:
-                work(message)
+                work(workshop.in_force(), message)
             except Exception:  # whatever it is: said with its ids here, then raised for Flower to show
                 _log.exception("the task failed", message=message.model_dump())
                 raise

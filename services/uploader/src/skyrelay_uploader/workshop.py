@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Self
 
 from pydantic import SecretStr
 
@@ -25,6 +26,7 @@ from skyrelay.store.engine import Store
 from skyrelay.store.tables.destinations import CLOUD, CROWDSKY
 from skyrelay_uploader.archive import Archive, free_bytes_at
 from skyrelay_uploader.bandwidth import Bandwidth
+from skyrelay_uploader.server_list import ServerList
 
 ACTOR = "uploader"
 UPLOADS_AT_ONCE = 2  # more would only share the same line, and the server's patience
@@ -77,16 +79,21 @@ class Workshop:
     fetches: Slots = field(default_factory=lambda: Slots(FETCHES_AT_ONCE))
     confirmations: Slots = field(default_factory=lambda: Slots(1))
     to_cloud: Slots = field(default_factory=lambda: Slots(1))
-    bandwidth: Bandwidth = field(init=False)
+    server_list: ServerList = field(default_factory=ServerList)
+    bandwidth: Bandwidth = field(default_factory=Bandwidth)
 
     def __post_init__(self) -> None:
-        """Make what all uploads of the process share."""
-        object.__setattr__(self, "bandwidth", Bandwidth(self.settings.crowdsky.bandwidth_limit * 1000))
+        """Tell what all uploads of the process share how fast they may be together."""
+        self.bandwidth.allow(self.settings.crowdsky.bandwidth_limit * 1000)
+
+    def in_force(self) -> Self:
+        """Give the same with the settings that count now, for one unit of work."""
+        return replace(self, settings=settings_in_force(self.settings, self.store, of=()))
 
     @property
     def may_act(self) -> bool:
         """Whether the set-up is done: before, nothing is fetched and nothing leaves the house."""
-        return self.settings.setup == "done"
+        return self.settings.is_set_up
 
     @property
     def may_send(self) -> bool:

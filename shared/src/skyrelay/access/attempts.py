@@ -45,8 +45,7 @@ def book_attempt(session: Session, source: str, now: datetime) -> timedelta | No
     for row in rows:
         row.failures += 1
         row.last_at = now
-        delay = delay_of_all if row.source == _ALL else delay_of_one
-        row.free_at = now + delay(row.failures)
+        row.free_at = now + _delay(row)
     return None
 
 
@@ -70,7 +69,14 @@ def _row(session: Session, source: str, now: datetime) -> LoginAttempts:
         session.add(row)
     elif now - row.last_at > FORGOTTEN_AFTER:
         row.failures = 0
+    elif row.last_at > now:  # the clock was put back, on a board without a battery by years: wait anew
+        row.last_at = now
+        row.free_at = now + _delay(row)
     return row
+
+
+def _delay(row: LoginAttempts) -> timedelta:
+    return delay_of_all(row.failures) if row.source == _ALL else delay_of_one(row.failures)
 
 
 def _forget_old(session: Session, now: datetime) -> None:

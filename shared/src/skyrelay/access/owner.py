@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 from sqlalchemy.orm import Session
 
 from skyrelay.access.passwords import Hasher, check_password, new_setup_code, plain_code
@@ -39,7 +39,7 @@ def set_password(store: Store, hasher: Hasher, password: str, *, now: datetime, 
     hashed = hasher.hash(check_password(password))
     with store.write() as session:
         _put_password(session, hashed, now, actor, "password set")
-        session.execute(delete(LoginAttempts).where(LoginAttempts.source.not_like("browser:%")))
+        session.execute(update(LoginAttempts).values(failures=0, free_at=now))
 
 
 def ensure_password(store: Store, hasher: Hasher, password: str, *, now: datetime, actor: str) -> None:

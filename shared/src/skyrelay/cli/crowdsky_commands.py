@@ -31,6 +31,7 @@ from skyrelay.crowdsky.bulk_upload import Outcome
 from skyrelay.crowdsky.progress import CountBar, TransferBars
 from skyrelay.crowdsky.raw_frames import LeftOut, find_raw_frames, group_raw_frames
 from skyrelay.crowdsky.raw_upload import RawEntry, RawUpload
+from skyrelay.crowdsky.service_books import ServiceBooks
 from skyrelay.crowdsky.session import client_of
 from skyrelay.crowdsky.stack_sources import ALL
 from skyrelay.crowdsky.upload_runs import Reports, bulk_upload, ledger_of, open_sources, run_uploads
@@ -172,8 +173,8 @@ def raw_upload(
     frames, unreadable = find_raw_frames(paths)
     groups, doubles = group_raw_frames(frames)
     left_out = [*unreadable, *doubles]
-    with TransferBars() as bars:
-        sender = _raw_sender(settings, bars, overwrite=overwrite)
+    with TransferBars() as bars, ServiceBooks(settings.database) as books:
+        sender = _raw_sender(settings, bars, books, overwrite=overwrite)
         if dry_run:
             entries = sender.plan(groups)
         else:
@@ -223,11 +224,12 @@ def _end_upload(reports: Reports, *, dry_run: bool, as_json: bool) -> NoReturn:
     raise typer.Exit(0 if _is_done(reports, dry_run=dry_run) else 1)
 
 
-def _raw_sender(settings: Settings, bars: TransferBars, *, overwrite: bool) -> RawUpload:
+def _raw_sender(settings: Settings, bars: TransferBars, books: ServiceBooks, *, overwrite: bool) -> RawUpload:
     crowdsky = settings.crowdsky
     return RawUpload(
         client=client_of(crowdsky),
         ledger=ledger_of(settings),
+        books=books,
         scrub_location=crowdsky.scrubs_location,
         overwrite=overwrite,
         look_again=timedelta(seconds=crowdsky.confirm_s),

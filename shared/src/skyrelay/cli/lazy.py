@@ -34,6 +34,7 @@ class LazyGroup(TyperGroup):
         "raw-upload": "skyrelay.cli.crowdsky_commands",
         "verify": "skyrelay.cli.verify",
         "secrets": "skyrelay.cli.secrets",
+        "settings": "skyrelay.cli.settings_commands",
         "backup": "skyrelay.cli.backups",
         "restore": "skyrelay.cli.backups",
         "password": "skyrelay.cli.access_commands",

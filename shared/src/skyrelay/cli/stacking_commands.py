@@ -27,6 +27,7 @@ from skyrelay.domain.block import too_short
 from skyrelay.errors import ConfigurationError
 from skyrelay.logs import configure_logs
 from skyrelay.settings import Settings, load_settings
+from skyrelay.store.accounts import settings_in_force
 
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="The YAML file; else $SKYRELAY_CONFIG.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="For machines.")]
@@ -47,7 +48,7 @@ def targets(
     telescope: TelescopeOption = None, config: ConfigOption = None, as_json: JsonOption = False
 ) -> None:
     """List the targets on the telescopes, with their light frames and stacks."""
-    found = _on_each(load_settings(config), telescope, list_target_folders)
+    found = _on_each(settings_in_force(load_settings(config), of=()), telescope, list_target_folders)
     _answer(found, as_json=as_json, draw=_target_tables)
     raise typer.Exit(1 if found.some_failed else 0)
 
@@ -60,7 +61,7 @@ def blocks(
     as_json: JsonOption = False,
 ) -> None:
     """List the blocks of a target that have no stack yet, short ones included."""
-    settings = load_settings(config)
+    settings = settings_in_force(load_settings(config), of=())
     stacking = settings.stacking
     plan = partial(
         plan_blocks, target=target, block_minutes=stacking.block_minutes, block_time=stacking.block_time
@@ -93,7 +94,7 @@ def stack(
     """Have the telescopes stack what is not stacked; exit code 0 only when every block was."""
     if all_targets == (target is not None):
         raise ConfigurationError("stack: name one target, or say --all")
-    settings = load_settings(config)
+    settings = settings_in_force(load_settings(config), of=())
     stacking = settings.stacking
     limits = Limits(
         block_minutes=stacking.block_minutes,
@@ -127,7 +128,7 @@ def purge_stacks(
     """Delete the CrowdSky stacks on the telescopes for good; light frames are never touched."""
     if all_targets == (target is not None):
         raise ConfigurationError("purge: name one target, or say --all")
-    settings = load_settings(config)
+    settings = settings_in_force(load_settings(config), of=())
     folders = None if target is None else [target]
     doomed = _on_each(settings, telescope, partial(files_to_purge, folders=folders))
     count = sum(len(names) for found in doomed.values() for names in found.values())

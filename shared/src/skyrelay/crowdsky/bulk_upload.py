@@ -8,32 +8,27 @@ late. And without the server's list nothing is sent at all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 
-from skyrelay.crowdsky.body import Progress
-from skyrelay.crowdsky.client import CrowdSkyClient
 from skyrelay.crowdsky.errors import (
     CredentialsRefused,
-    CrowdSkyError,
     FileTooLarge,
     QuotaExceeded,
     ServerBroken,
     ServerBusy,
     Unreachable,
 )
-from skyrelay.crowdsky.matching import find_ours
-from skyrelay.crowdsky.patience import Patience
-from skyrelay.crowdsky.sent_ledger import Sent, SentLedger, Watched
-from skyrelay.crowdsky.service_books import ServiceBooks
+from skyrelay.crowdsky.matching import find_ours, listed_row
+from skyrelay.crowdsky.sender import Sender
+from skyrelay.crowdsky.sent_ledger import Sent, Watched
 from skyrelay.crowdsky.stack_facts import StackFacts
 from skyrelay.crowdsky.stack_sources import Candidate, StackSource
 from skyrelay.crowdsky.stacks import ServerStack, StackUpload
 from skyrelay.domain.states import DeliveryState
 from skyrelay.errors import AmbiguousError, SkyrelayError
-from skyrelay.service import utc_now
 
 _MOST_HELD_UP = 3  # stacks in a row for which the server was not to be had: then it is not for the others
 _HOLDING_UP = (Unreachable, ServerBroken, ServerBusy)
@@ -113,39 +108,16 @@ class UploadReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BulkUpload:
-    """Uploads what a place has.
+class BulkUpload(Sender):
+    """Uploads what a place has; `Sender` has the other attributes.
 
     Attributes
     ----------
-    client, ledger
-        The account, and the memory of what was sent to it.
-    books
-        What the services owe or have delivered; `None`: nothing is known of services.
-    scrub_location
-        Whether the site's coordinates are removed first.
     skip_existing
         `False` sends everything, whatever the server has.
-    look_again
-        How long to wait for a stack to be listed whose answer was lost.
-    listed_by
-        How long after it was sent a stack may be missing in the server's list.
-    patience, clock
-        For tests of the waiting.
-    bar
-        Gives, for a name, what shows its progress.
     """
 
-    client: CrowdSkyClient
-    ledger: SentLedger
-    books: ServiceBooks | None = None
-    scrub_location: bool
     skip_existing: bool = True
-    look_again: timedelta
-    listed_by: timedelta
-    patience: Patience = field(default_factory=Patience)
-    clock: Callable[[], datetime] = utc_now
-    bar: Callable[[str], Progress | None] = lambda _: None
 
     def plan(self, source: StackSource) -> UploadReport:
         """Say what would be sent.
@@ -158,7 +130,7 @@ class BulkUpload:
             If the place cannot be looked into.
         """
         candidates = source.find()
-        rows = self._list() if any(candidate.facts for candidate in candidates) else []
+        rows = self.list_rows() if any(candidate.facts for candidate in candidates) else []
         entries = [self._decide(candidate, rows) for candidate in candidates]
         return UploadReport(source.folders_scanned, entries)
 
@@ -177,9 +149,6 @@ class BulkUpload:
             entries.append(done)
         return UploadReport(plan.folders_scanned, entries)
 
-    def _list(self) -> list[ServerStack]:
-        return self.patience.call(self.client.list_stacks)
-
     def _decide(self, candidate: Candidate, rows: Sequence[ServerStack]) -> Entry:
         facts = candidate.facts
         if facts is None:
@@ -193,7 +162,7 @@ class BulkUpload:
     def _known(self, candidate: Candidate, facts: StackFacts, rows: Sequence[ServerStack]) -> Entry | None:
         """Tell what is known of a stack that the server has or may have; `None` for one it has not."""
         finding = find_ours(rows, facts.identity)
-        listed = finding.row
+        listed = listed_row(finding, facts.identity)
         if listed is not None:
             reason = f"the server has it as stack {listed.id}"
             return Entry(candidate, Outcome.THERE, reason, listed.chunk_key)
@@ -212,11 +181,7 @@ class BulkUpload:
 
     def _of_the_services(self, candidate: Candidate, facts: StackFacts) -> Entry | None:
         state = self.books.delivery_of(facts.identity) if self.books else None
-        if state is None:
-            return None
-        if state in _DELIVERED:
-            return Entry(candidate, Outcome.ACCEPTED, f"the services delivered it ({state}); listed later")
-        return Entry(candidate, Outcome.OWED, f"the services have it in their outbox ({state})")
+        return None if state is None else Entry(candidate, *left_to_services(state))
 
     def _sent_before(self, candidate: Candidate, sent: Sent) -> Entry | None:
         """Judge a stack that was sent and is not listed; `None` when it is to be sent again."""
@@ -252,8 +217,8 @@ class BulkUpload:
         except ServerBroken as error:
             if not error.may_be_kept:
                 raise
-            if self._is_listed(facts):
-                return self._found(candidate, facts, str(error))
+            if self.skip_existing and self._listed(self.list_rows(), facts) is not None:
+                return self._found(candidate, facts, f"{error}; the server lists it")
             self.ledger.forget(facts.fingerprint)
             raise
         return Entry(candidate, Outcome.UPLOADED, receipt.status, receipt.chunk_key)
@@ -272,25 +237,25 @@ class BulkUpload:
 
     def _look_for(self, candidate: Candidate, facts: StackFacts, said: str) -> Entry:
         """Look for a stack whose answer was lost, wait, look again, and say how it stands."""
-        try:
-            for wait in (timedelta(), self.look_again):
-                self.patience.pause(wait.total_seconds())
-                if self._is_listed(facts):
-                    return self._found(candidate, facts, said)
-        except CrowdSkyError as error:
-            said = f"{said}; then: {error}"
-        reason = f"{said}; it is not listed so far, and may be there all the same: look again later"
-        return Entry(candidate, Outcome.FAILED, reason)
+        listed, words = self.look_twice(lambda rows: self._listed(rows, facts), said)
+        if listed is None:
+            return Entry(candidate, Outcome.FAILED, words)
+        return self._found(candidate, facts, words)
 
-    def _is_listed(self, facts: StackFacts) -> bool:
-        """Tell whether the server lists what was just sent, and did not list it before."""
-        if not self.skip_existing:
-            return False
-        return find_ours(self._list(), facts.identity).row is not None
+    def _listed(self, rows: Sequence[ServerStack], facts: StackFacts) -> ServerStack | None:
+        """Give the row of what was just sent, and was not listed before."""
+        return listed_row(find_ours(rows, facts.identity), facts.identity) if self.skip_existing else None
 
-    def _found(self, candidate: Candidate, facts: StackFacts, said: str) -> Entry:
+    def _found(self, candidate: Candidate, facts: StackFacts, words: str) -> Entry:
         self.ledger.accept(facts.fingerprint, self.clock())
-        return Entry(candidate, Outcome.UPLOADED, f"{said}; the server lists it")
+        return Entry(candidate, Outcome.UPLOADED, words)
+
+
+def left_to_services(state: DeliveryState) -> tuple[Outcome, str]:
+    """Say how what the services have in their books stands, and that it is left to them."""
+    if state in _DELIVERED:
+        return Outcome.ACCEPTED, f"the services delivered it ({state}); listed later"
+    return Outcome.OWED, f"the services have it in their outbox ({state})"
 
 
 def _halts(error: SkyrelayError | None, held_up: int) -> str:

@@ -41,6 +41,7 @@ from skyrelay.domain.stack_name import LEGACY as CROWDSKY_RE_LEGACY
 from skyrelay.domain.stack_name import CrowdSkyLegacyName, CrowdSkyName
 from skyrelay.logs import get_logger
 from skyrelay.settings import load_settings
+from skyrelay.store.accounts import settings_in_force
 
 __all__ = [
     "CROWDSKY_RE",
@@ -258,7 +259,7 @@ def list_targets(*, ips: Telescopes = None) -> list[TargetDict] | dict[str, list
     def work(telescope: OwnTelescope) -> list[TargetDict]:
         return list_target_folders(telescope)
 
-    return on_each(load_settings(), ips, work)
+    return on_each(settings_in_force(load_settings(), of=()), ips, work)
 
 
 def find_unstacked_blocks(
@@ -296,7 +297,7 @@ def find_unstacked_blocks(
         plans = plan_blocks(telescope, target, block_minutes, block_time)
         return [plan.as_dict() for plan in plans]
 
-    return on_each(load_settings(), ips, work)
+    return on_each(settings_in_force(load_settings(), of=()), ips, work)
 
 
 def stack_blocks(
@@ -341,7 +342,7 @@ def stack_blocks(
     skyrelay.errors.SkyrelayError
         If the telescope cannot be reached, or somebody else drives it.
     """
-    settings = load_settings()
+    settings = settings_in_force(load_settings(), of=())
     block_time = settings.stacking.block_time
     limits = Limits(check_block_minutes(block_minutes), min_exptime, max_wait_sec, block_time)
 
@@ -370,7 +371,7 @@ def stack_all(
         ``total_blocks_skipped`` and ``per_target`` (as `stack_blocks` gives them). For several telescopes a
         dict by serial number.
     """
-    settings = load_settings()
+    settings = settings_in_force(load_settings(), of=())
     block_time = settings.stacking.block_time
     limits = Limits(check_block_minutes(block_minutes), min_exptime, max_wait_sec, block_time)
 
@@ -406,4 +407,4 @@ def purge_crowdsky_stacks(
     def work(telescope: OwnTelescope) -> PurgeSummary:
         return purge(telescope, folders)
 
-    return on_each(load_settings(), ips, work)
+    return on_each(settings_in_force(load_settings(), of=()), ips, work)

@@ -7,7 +7,7 @@ a field that is null means that it cannot be known, not that it differs.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -86,6 +86,33 @@ def find_ours(rows: Iterable[ServerStack], identity: StackIdentity) -> Finding:
         ):
             may_be = row
     return Finding(None, may_be)
+
+
+def find_all_ours(
+    rows: Sequence[ServerStack], identities: Iterable[StackIdentity]
+) -> list[ServerStack] | None:
+    """Give the rows of several stacks that belong together; `None` unless each of them is surely listed."""
+    found = [find_ours(rows, identity).row for identity in identities]
+    known = [row for row in found if row is not None]
+    return known if known and len(known) == len(found) else None
+
+
+def listed_row(finding: Finding, identity: StackIdentity) -> ServerStack | None:
+    """Give the row that is a stack's, or agrees with it in all but an end that one of them does not say."""
+    may_be = finding.may_be
+    if finding.row is None and may_be is not None and agrees_but_for_end(may_be, identity):
+        return may_be
+    return finding.row
+
+
+def is_likely(row: ServerStack, identity: StackIdentity) -> bool:
+    """Tell whether a row that may be ours says so itself: by our start, or by one of our chunk keys.
+
+    A row of nothing but nulls speaks against no stack at all, and must not hold all of them up.
+    """
+    return bool(_same_time(row.date_obs_start, identity.first_start_at)) or (
+        row.chunk_key in identity.chunk_keys
+    )
 
 
 def agrees_but_for_end(row: ServerStack, identity: StackIdentity) -> bool:

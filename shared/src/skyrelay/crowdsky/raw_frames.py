@@ -19,7 +19,7 @@ from skyrelay.crowdsky.matching import StackIdentity
 from skyrelay.crowdsky.server_key import server_chunk_key
 from skyrelay.domain.chunk import chunk_of
 from skyrelay.errors import SkyrelayError, TransientError
-from skyrelay.fits_header import NotFits, date_obs, promised_size, read_header
+from skyrelay.fits_header import FitsHeader, NotFits, date_obs, promised_size, read_header
 
 _PREFIX = "light_"
 _FITS_SUFFIXES = frozenset({".fit", ".fits"})
@@ -82,16 +82,11 @@ class RawGroup:
         return sum(frame.size_bytes for frame in self.frames)
 
     @property
-    def identity(self) -> StackIdentity:
-        """What the stack of it will be known by: the server takes the span from the frames' DATE-OBS."""
-        first, last = self.frames[0], self.frames[-1]
-        return StackIdentity(
-            telescope_serial=first.telescope,
-            filter_name=first.filter_name,
-            first_start_at=first.started_at,
-            last_start_at=last.started_at,
-            chunk_keys=self.chunk_keys,
-        )
+    def identities(self) -> tuple[StackIdentity, ...]:
+        """What its stacks will be known by; see `identities_of`."""
+        first = self.frames[0]
+        starts = [(frame.chunk_key, frame.started_at) for frame in self.frames]
+        return identities_of(first.telescope, first.filter_name, starts)
 
     @property
     def fingerprint(self) -> str:
@@ -99,6 +94,29 @@ class RawGroup:
         first, last = self.frames[0], self.frames[-1]
         span = f"{first.started_at.isoformat()};{last.started_at.isoformat()};frames={len(self.frames)}"
         return ";".join(["raw", *(str(part) for part in first.kind), span])
+
+
+def identities_of(
+    telescope: str, filter_name: str, starts: Iterable[tuple[str, datetime]]
+) -> tuple[StackIdentity, ...]:
+    """Give what the stacks of a session will be known by: the server makes one of each chunk key.
+
+    Parameters
+    ----------
+    starts
+        Chunk key and aware DATE-OBS of each frame; the server takes a stack's span from them.
+    """
+    ordered = sorted(starts)
+    return tuple(
+        StackIdentity(
+            telescope_serial=telescope,
+            filter_name=filter_name,
+            first_start_at=members[0][1],
+            last_start_at=members[-1][1],
+            chunk_keys=frozenset({key}),
+        )
+        for key, members in ((key, list(group)) for key, group in groupby(ordered, key=lambda pair: pair[0]))
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +212,26 @@ def _read(path: Path) -> RawFrame:
         raise NotFits("it is no file")
     with path.open("rb") as file:
         header, size = read_header(file.read), os.fstat(file.fileno()).st_size
+    return raw_frame(path, header, size)
+
+
+def raw_frame(path: Path, header: FitsHeader, size: int) -> RawFrame:
+    """Make a raw frame of a header.
+
+    Parameters
+    ----------
+    path
+        Where it lies, or will lie; its last part is the name that the server is told.
+    size
+        Bytes of the file.
+
+    Raises
+    ------
+    TransientError
+        If the file is shorter than its header promises.
+    NotFits
+        If it has no DATE-OBS, without which the server takes no frame.
+    """
     if size < promised_size(header):
         raise TransientError(f"it is cut short: {size} bytes, its header promises {promised_size(header)}")
     started_at, chunk_key = date_obs(header), server_chunk_key(header)

@@ -6,27 +6,21 @@ session is never stacked. So a session whose frame got no answer is left alone, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from skyrelay.crowdsky.body import Progress
-from skyrelay.crowdsky.bulk_upload import NOT_DONE, Outcome
-from skyrelay.crowdsky.client import CrowdSkyClient
+from skyrelay.crowdsky.bulk_upload import NOT_DONE, Outcome, left_to_services
 from skyrelay.crowdsky.errors import (
     AnswerLost,
-    CrowdSkyError,
     SessionUnknown,
-    UploadRefused,
     may_have_arrived,
 )
-from skyrelay.crowdsky.matching import find_ours
-from skyrelay.crowdsky.patience import Patience
+from skyrelay.crowdsky.matching import find_all_ours
 from skyrelay.crowdsky.raw_frames import LeftOut, RawFrame, RawGroup
-from skyrelay.crowdsky.sent_ledger import SentLedger
+from skyrelay.crowdsky.raw_session import RawAnswer, hand_in, held_by, rows_in_words
+from skyrelay.crowdsky.sender import Sender
 from skyrelay.crowdsky.stacks import RawFrameUpload, ServerStack
 from skyrelay.errors import SkyrelayError
-from skyrelay.service import utc_now
 
 _SESSIONS = 2  # tried for one group
 
@@ -59,36 +53,16 @@ class RawEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RawUpload:
-    """Sends groups of raw frames.
+class RawUpload(Sender):
+    """Sends groups of raw frames; `Sender` has the other attributes. The server is asked to scrub as well.
 
     Attributes
     ----------
-    client, ledger
-        The account, and the memory of what was sent to it.
-    scrub_location
-        Whether the site's coordinates are removed first, and the server asked to do so too.
     overwrite
         Whether the stacks that a chunk holds are deleted for it: all of them, others' filters too.
-    look_again
-        How long to wait for a stack to be listed whose answer was lost.
-    listed_by
-        How long after it was sent a stack may be missing in the server's list.
-    patience, clock
-        For tests of the waiting.
-    bar
-        Gives, for a name, what shows its progress.
     """
 
-    client: CrowdSkyClient
-    ledger: SentLedger
-    scrub_location: bool
     overwrite: bool
-    look_again: timedelta
-    listed_by: timedelta
-    patience: Patience = field(default_factory=Patience)
-    clock: Callable[[], datetime] = utc_now
-    bar: Callable[[str], Progress | None] = lambda _: None
 
     def plan(self, groups: Sequence[RawGroup]) -> list[RawEntry]:
         """Say what would be sent.
@@ -98,7 +72,7 @@ class RawUpload:
         CrowdSkyError
             If the server's list cannot be had.
         """
-        rows = self._list() if groups else []
+        rows = self.list_rows() if groups else []
         largest_first = sorted(groups, key=lambda group: -len(group.frames))
         holders = {key: group for group in reversed(largest_first) for key in group.chunk_keys}
         return [self._decide(group, rows, holders) for group in groups]
@@ -107,14 +81,11 @@ class RawUpload:
         """Send what is to be sent; a group that fails does not stop the others."""
         return [self._send(entry.group) if entry.outcome is Outcome.TO_SEND else entry for entry in plan]
 
-    def _list(self) -> list[ServerStack]:
-        return self.patience.call(self.client.list_stacks)
-
     def _decide(
         self, group: RawGroup, rows: Sequence[ServerStack], holders: Mapping[str, RawGroup]
     ) -> RawEntry:
         """Judge a group; of those that share a chunk key the largest may go: one would delete the other."""
-        held = [row for row in rows if row.chunk_key in group.chunk_keys]
+        held = held_by(rows, group.chunk_keys)
         other = next((holders[key] for key in group.chunk_keys if holders[key] is not group), None)
         known = None if self.overwrite else self._known(group, rows)
         if known is not None:
@@ -122,14 +93,20 @@ class RawUpload:
         if other is not None:
             return _taken(group, f"its chunk goes to {other.title}: a chunk holds one stack of raw frames")
         if held and not self.overwrite:
-            return _taken(group, f"the chunk holds {_named(held)}: --overwrite would delete that")
-        return RawEntry(group, Outcome.TO_SEND, f"deletes {_named(held)}" if held else "")
+            return _taken(group, f"the chunk holds {rows_in_words(held)}: --overwrite would delete that")
+        return RawEntry(group, Outcome.TO_SEND, f"deletes {rows_in_words(held)}" if held else "")
 
     def _known(self, group: RawGroup, rows: Sequence[ServerStack]) -> RawEntry | None:
         """Tell what is known of a group that the server has or may have; `None` for one it has not."""
-        ours = find_ours(rows, group.identity).row
+        ours = find_all_ours(rows, group.identities)
         if ours is not None:
-            return RawEntry(group, Outcome.THERE, f"the server has it as stack {ours.id}")
+            there = ", ".join(f"stack {row.id}" for row in ours)
+            return RawEntry(group, Outcome.THERE, f"the server has it as {there}")
+        chunk, telescope, _, filter_name, exposure_s = group.frames[0].kind
+        books = self.books
+        state = books.raw_delivery_of(chunk, telescope, filter_name, exposure_s) if books else None
+        if state is not None:
+            return RawEntry(group, *left_to_services(state))
         sent = self.ledger.find(group.fingerprint)
         if sent is None or self.clock() - sent.at > self.listed_by:
             return None
@@ -166,11 +143,7 @@ class RawUpload:
     def _refusal(self, token: str, frame: RawFrame) -> str:
         """Send a frame; give the server's words if it will not have it, which are no others' matter."""
         upload = RawFrameUpload(token, frame.path, scrub_location=self.scrub_location)
-        try:
-            self.patience.call(lambda: self.client.send_raw_frame(upload, self.bar(frame.path.name)))
-        except UploadRefused as error:
-            return str(error)
-        return ""
+        return self.patience.call(lambda: hand_in(self.client, upload, self.bar(frame.path.name)))
 
     def _finalize(self, group: RawGroup, token: str, left_out: Sequence[LeftOut]) -> RawEntry:
         self.ledger.begin(group.fingerprint, self.clock())
@@ -185,38 +158,26 @@ class RawUpload:
                 return self._look_for(group, str(error), left_out)
             self.ledger.forget(group.fingerprint)
             raise
-        chunks, skipped = _keys(answer.get("chunks")), _keys(answer.get("skipped"))
-        if not chunks:
+        made = RawAnswer.from_answer(answer)
+        if not made.chunks:
             self.ledger.forget(group.fingerprint)
             reason = "the server skipped it: its chunk holds a stack already"
-            return RawEntry(group, Outcome.FAILED, reason, skipped=skipped, left_out=left_out)
+            return RawEntry(group, Outcome.FAILED, reason, skipped=made.skipped, left_out=left_out)
         self.ledger.accept(group.fingerprint, self.clock())
-        return RawEntry(group, Outcome.UPLOADED, "queued", chunks, skipped, left_out)
+        return RawEntry(group, Outcome.UPLOADED, "queued", made.chunks, made.skipped, left_out)
 
     def _look_for(self, group: RawGroup, said: str, left_out: Sequence[LeftOut]) -> RawEntry:
-        """Look for a stack that may have been made, wait, look again, and say how it stands."""
-        try:
-            for wait in (timedelta(), self.look_again):
-                self.patience.pause(wait.total_seconds())
-                row = None if self.overwrite else find_ours(self._list(), group.identity).row
-                if row is not None:
-                    self.ledger.accept(group.fingerprint, self.clock())
-                    reason = f"{said}; the server lists it"
-                    return RawEntry(group, Outcome.UPLOADED, reason, _keys([row.chunk_key]), (), left_out)
-        except CrowdSkyError as error:
-            said = f"{said}; then: {error}"
-        reason = f"{said}; it is not listed so far, and may be there all the same: look again later"
-        return RawEntry(group, Outcome.UNSURE, reason, left_out=left_out)
+        """Look for stacks that may have been made, wait, look again, and say how it stands."""
 
+        def find(rows: Sequence[ServerStack]) -> list[ServerStack] | None:
+            return None if self.overwrite else find_all_ours(rows, group.identities)
 
-def _keys(value: object) -> list[str]:
-    return [key for key in value if isinstance(key, str)] if isinstance(value, list) else []
-
-
-def _named(rows: Sequence[ServerStack]) -> str:
-    return ", ".join(
-        f"stack {row.id} ({row.object_name or 'no object'}, {row.filter_name or 'no filter'})" for row in rows
-    )
+        found, words = self.look_twice(find, said)
+        if found is None:
+            return RawEntry(group, Outcome.UNSURE, words, left_out=left_out)
+        self.ledger.accept(group.fingerprint, self.clock())
+        chunks = [row.chunk_key for row in found if row.chunk_key is not None]
+        return RawEntry(group, Outcome.UPLOADED, words, chunks, (), left_out)
 
 
 def _taken(group: RawGroup, reason: str) -> RawEntry:

@@ -8,14 +8,19 @@ from threading import Lock
 from types import TracebackType
 from typing import Self
 
+from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from skyrelay.crowdsky.matching import StackIdentity
-from skyrelay.domain.states import DeliveryState
+from skyrelay.domain.chunk import chunk_start
+from skyrelay.domain.states import DeliveryKind, DeliveryState
 from skyrelay.errors import TransientError
 from skyrelay.outbox.known_stacks import delivery_of, find_stack
 from skyrelay.store.engine import Store, may_be_there
+from skyrelay.store.tables import Block, Delivery, Telescope
+
+_SAME_EXPTIME_S = 0.5
 
 
 class ServiceBooks:
@@ -63,6 +68,38 @@ class ServiceBooks:
         if delivery is None or delivery.state == DeliveryState.DEAD:
             return None
         return DeliveryState(delivery.state)
+
+    def raw_delivery_of(
+        self, chunk: str, telescope: str, filter_name: str, exposure_s: float
+    ) -> DeliveryState | None:
+        """Tell how the services' delivery of raw frames stands; `None` when they have none that lives.
+
+        Parameters
+        ----------
+        chunk
+            Of the frames' DATE-OBS.
+        telescope, filter_name, exposure_s
+            As the frames' headers have them.
+
+        Raises
+        ------
+        TransientError
+            If the database cannot be read: then it is not known what the services send.
+        """
+        if not may_be_there(self._url):
+            return None
+        query = (
+            select(Delivery.state)
+            .join(Block, Block.id == Delivery.block_id)
+            .join(Telescope, Telescope.id == Block.telescope_id)
+            .where(Delivery.kind == DeliveryKind.RAW, Delivery.state != DeliveryState.DEAD)
+            .where(Telescope.serial == telescope.rpartition("_")[2], Block.start_at == chunk_start(chunk))
+            .where(func.lower(Block.filter) == filter_name.casefold())
+            .where(func.abs(Block.exposure_s - exposure_s) <= _SAME_EXPTIME_S)
+        )
+        with self._session() as session:
+            state = session.scalar(query.limit(1))
+        return None if state is None else DeliveryState(state)
 
     @contextmanager
     def _session(self) -> Iterator[Session]:

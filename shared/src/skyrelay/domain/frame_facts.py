@@ -45,16 +45,20 @@ class FrameFacts:
     ra_deg: float | None = None
     dec_deg: float | None = None
     is_no_fits: bool = False
+    root: str | None = None
+    path: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """One file as it was seen: where, how large, by whom."""
+    """One file as it was seen: where, how large, by whom; in a watched folder also under which path there."""
 
     folder: str
     file_name: str
     size_bytes: int
     seen_by: SeenBy
+    root: str | None = None
+    path: str | None = None
 
 
 def serial_of(header: FitsHeader) -> str | None:
@@ -159,5 +163,7 @@ def _facts(sighting: Sighting, name: LightFrameName, **known: object) -> FrameFa
         folder=sighting.folder,
         size_bytes=sighting.size_bytes,
         seen_by=sighting.seen_by,
+        root=sighting.root,
+        path=sighting.path,
         **known,  # type: ignore[arg-type] # the three callers above name FrameFacts' own fields
     )

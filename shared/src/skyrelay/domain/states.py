@@ -25,30 +25,38 @@ class BlockState(StrEnum):
     SKIPPED = "skipped"  # too short; back to collecting when late frames come
     COVERED = "covered"  # a stack of it was there already
     FAILED = "failed"  # waits for its next try, or for a person
+    RAW = "raw"  # its raw frames go, or went, to the server's own stacker instead
 
 
 BLOCK_STEPS: Mapping[BlockState, frozenset[BlockState]] = {
-    BlockState.COLLECTING: frozenset({BlockState.READY, BlockState.SKIPPED, BlockState.COVERED}),
+    # raw, from here: its telescope is away for good, or a person asks
+    BlockState.COLLECTING: frozenset(
+        {BlockState.READY, BlockState.SKIPPED, BlockState.COVERED, BlockState.RAW}
+    ),
     BlockState.READY: frozenset(
-        {BlockState.COLLECTING, BlockState.STACKING, BlockState.SKIPPED, BlockState.COVERED}
+        {BlockState.COLLECTING, BlockState.STACKING, BlockState.SKIPPED, BlockState.COVERED, BlockState.RAW}
     ),
     # covered: a script took the run over while nobody of the services looked
     BlockState.STACKING: frozenset(
         {BlockState.STACKED, BlockState.READY, BlockState.FAILED, BlockState.COVERED}
     ),
     BlockState.STACKED: frozenset({BlockState.COLLECTING}),  # only if a person wants late frames in a stack
-    BlockState.SKIPPED: frozenset({BlockState.COLLECTING}),
+    BlockState.SKIPPED: frozenset({BlockState.COLLECTING, BlockState.RAW}),
     BlockState.COVERED: frozenset(),
-    BlockState.FAILED: frozenset({BlockState.READY, BlockState.COLLECTING, BlockState.COVERED}),
+    BlockState.RAW: frozenset({BlockState.COLLECTING}),  # only if a person wants it stacked after all
+    BlockState.FAILED: frozenset(
+        {BlockState.READY, BlockState.COLLECTING, BlockState.COVERED, BlockState.RAW}
+    ),
 }
 OPEN_BLOCKS = frozenset({BlockState.COLLECTING, BlockState.READY, BlockState.SKIPPED, BlockState.FAILED})
-FINAL_BLOCKS = frozenset({BlockState.STACKED, BlockState.COVERED})
+FINAL_BLOCKS = frozenset({BlockState.STACKED, BlockState.COVERED, BlockState.RAW})
 
 
 class DeliveryKind(StrEnum):
     """What is owed to a destination."""
 
     STACK = "stack"  # to CrowdSky
+    RAW = "raw frames"  # of a block, to CrowdSky's own stacker
     MEASUREMENT = "measurement"  # to the node cloud
     IMAGE = "image"  # the FITS that a measurement was made of, to the node cloud, after the measurement
 

@@ -69,10 +69,23 @@ def book_failed_send(
 
 
 def book_unsent(
-    session: Session, account: Account, delivery: Delivery, outcome: Outcome, reason: str, now: datetime
+    session: Session,
+    account: Account,
+    delivery: Delivery,
+    outcome: Outcome,
+    reason: str,
+    now: datetime,
+    *,
+    listing: bool = True,
 ) -> None:
-    """Write down what went wrong when the list was asked for, before any send: the state stays."""
-    note_outcome(session, account, outcome, reason, now, listing=True)
+    """Write down what went wrong before anything was sent that counts: the state stays.
+
+    Parameters
+    ----------
+    listing
+        Whether the server was only asked for its list.
+    """
+    note_outcome(session, account, outcome, reason, now, listing=listing)
     if isinstance(outcome, GiveUp):
         bury(session, delivery, reason, now, account.actor, attempts=delivery.attempts + 1)
         return

@@ -25,6 +25,7 @@ class TaskName(StrEnum):
     RECONCILE_STACKING = "stacker.reconcile"
     LOOK_AT_TELESCOPE = "stacker.look_at_telescope"
     STACK_BLOCK = "stacker.stack_block"
+    TRY_TELESCOPE = "stacker.try_telescope"
     DISCOVER_TELESCOPES = "stacker.discover_telescopes"
     TIDY = "stacker.tidy"
     PURGE = "stacker.purge"
@@ -74,6 +75,12 @@ class PurgeMessage(Message):
     """Names the row of a purge's part on one telescope."""
 
     part_id: int
+
+
+class TrialMessage(Message):
+    """Names the row of a telescope that is to be tried."""
+
+    trial_id: int
 
 
 class StackMessage(Message):

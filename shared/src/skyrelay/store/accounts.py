@@ -1,7 +1,8 @@
-"""The credentials in force: those of the settings, and where they name none, what a person entered."""
+"""The settings in force: the configuration, and where it leaves gaps, what a person entered."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection, Mapping
 from typing import Any, Literal, get_args
 
@@ -10,21 +11,28 @@ from sqlalchemy import inspect
 from sqlalchemy.exc import SQLAlchemyError
 
 from skyrelay.errors import TransientError
+from skyrelay.logs import get_logger
 from skyrelay.settings import Settings
+from skyrelay.settings_page import with_page_values
 from skyrelay.store.engine import Store, may_be_there
+from skyrelay.store.page_settings import page_values
 from skyrelay.store.secrets import SecretStore
-from skyrelay.store.tables import Secret
+from skyrelay.store.tables import Secret, SettingChange
 
 Credentials = Literal["crowdsky", "cloud", "mqtt"]
+LOOK_EVERY_S = 5.0  # how soon a change on the page is noticed by those who have no unit of work of their own
+_Entered = tuple[Mapping[str, Any], Mapping[str, SecretStr]]
 _NONE = SecretStr("")
+
+_log = get_logger(__name__)
 
 
 def settings_in_force(
     settings: Settings, store: Store | None = None, *, of: Collection[Credentials] = get_args(Credentials)
 ) -> Settings:
-    """Give the settings with the credentials that count now, those that a person entered among them.
+    """Give the settings that count now: what a person entered on the page or kept as a secret fills the gaps.
 
-    The database is asked only where the settings leave a password or key out, and is never made.
+    The database is never made. Services ask once for each unit of work.
 
     Parameters
     ----------
@@ -39,7 +47,7 @@ def settings_in_force(
     Raises
     ------
     TransientError
-        If the configured database cannot be read.
+        If the configured database cannot be read, and credentials are wanted that may be in it.
     ConfigurationError
         If it holds secrets that the configured key cannot read.
     """
@@ -48,10 +56,40 @@ def settings_in_force(
         "cloud": settings.cloud.api_key,
         "mqtt": settings.mqtt.password,
     }
-    if all(secrets[name].get_secret_value() for name in of):
+    is_whole = all(secrets[name].get_secret_value() for name in of)
+    try:
+        page, entered = _entered(settings, store, with_secrets=not is_whole)
+    except TransientError as error:
+        if not is_whole:
+            raise
+        _log.warning("only the configuration counts", problem=str(error))
         return settings
-    entered = _entered(settings) if store is None else SecretStore(store, settings.key_path).read()
-    return with_entered_secrets(settings, entered)
+    found = with_page_values(settings, page)
+    return with_entered_secrets(found, entered) if entered else found
+
+
+def settings_on_page(settings: Settings) -> Settings:
+    """Give the settings with those of the page, without secrets, for a service that has no database open.
+
+    Raises
+    ------
+    TransientError
+        If the database cannot be read now.
+    """
+    page, _ = _entered(settings, None, with_secrets=False)
+    return with_page_values(settings, page)
+
+
+def wait_for_other_settings(settings: Settings, now: Settings, stop: threading.Event) -> Settings:
+    """Wait until other settings count than ``now``, and give them; or ``now``, when ``stop`` is set first."""
+    while not stop.wait(LOOK_EVERY_S):
+        try:
+            found = settings_on_page(settings)
+        except TransientError:  # what counted goes on counting
+            continue
+        if found != now:
+            return found
+    return now
 
 
 def with_entered_secrets(settings: Settings, entered: Mapping[str, SecretStr]) -> Settings:
@@ -84,21 +122,36 @@ def with_entered_secrets(settings: Settings, entered: Mapping[str, SecretStr]) -
     return settings.model_copy(update=changes)
 
 
-def _entered(settings: Settings) -> Mapping[str, SecretStr]:
-    """Read what is kept in the configured database."""
+def _entered(settings: Settings, store: Store | None, *, with_secrets: bool) -> _Entered:
+    """Give what the page has changed, and what is kept as a secret."""
+    if store is not None:
+        return _read(store, settings, with_secrets=with_secrets)
     if not may_be_there(settings.database):
-        return {}
+        return {}, {}
     store = Store(settings.database)
     try:
-        is_migrated = inspect(store.engine).has_table(Secret.__tablename__)
-        return SecretStore(store, settings.key_path).read() if is_migrated else {}
+        return _read(
+            store, settings, with_secrets=with_secrets, tables=inspect(store.engine).get_table_names()
+        )
     except SQLAlchemyError as error:
         raise TransientError(
-            "a user name and password are not configured, and the database that may hold them cannot be read "
+            "the database that may hold settings, a user name and a password cannot be read "
             f"({type(error).__name__}): is it running, and database_url right?"
         ) from error
     finally:
         store.close()
+
+
+def _read(
+    store: Store, settings: Settings, *, with_secrets: bool, tables: Collection[str] | None = None
+) -> _Entered:
+    page: Mapping[str, Any] = {}
+    if tables is None or SettingChange.__tablename__ in tables:
+        with store.read() as session:
+            page = page_values(session)
+    if with_secrets and (tables is None or Secret.__tablename__ in tables):
+        return page, SecretStore(store, settings.key_path).read()
+    return page, {}
 
 
 def _pair(configured: tuple[str, SecretStr], entered: tuple[str, SecretStr]) -> tuple[str, SecretStr]:

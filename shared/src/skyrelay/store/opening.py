@@ -10,6 +10,7 @@ from skyrelay.errors import ConfigurationError, TransientError
 from skyrelay.logs import get_logger
 from skyrelay.service import utc_now
 from skyrelay.settings import Settings
+from skyrelay.store.accounts import settings_in_force
 from skyrelay.store.engine import Store
 from skyrelay.store.migrate import check_migrated
 from skyrelay.store.secrets import SecretStore
@@ -38,8 +39,9 @@ def open_store(settings: Settings, stop: threading.Event) -> Store | None:
             stop.wait(_RETRY_S)
             continue
         _check_key(store, settings)
+        telescopes = settings_in_force(settings, store, of=()).telescopes
         with store.write() as session:
-            lay_down_configured(session, settings.telescopes, utc_now())
+            lay_down_configured(session, telescopes, utc_now())
         return store
     store.close()
     return None

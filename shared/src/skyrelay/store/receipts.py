@@ -1,7 +1,7 @@
 """The receipt of a night: what became of every sub-frame that was seen.
 
-Each frame is in exactly one account (in a stack, covered, skipped, failed, waiting, held, or missing),
-and what is held or missing is named. Built with five queries, however long the night was.
+Each frame is in exactly one account (in a stack, sent raw, covered, skipped, failed, waiting, held, or
+missing), and what is held or missing is named. Built with five queries, however long the night was.
 """
 
 from __future__ import annotations
@@ -11,23 +11,38 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, NaiveDatetime
+from pydantic import AwareDatetime, BaseModel, ConfigDict, NaiveDatetime, WithJsonSchema
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from skyrelay.domain.states import OWED_DELIVERIES, BlockState, DeliveryState, FrameState
+from skyrelay.domain.states import OWED_DELIVERIES, BlockState, DeliveryKind, DeliveryState, FrameState
 from skyrelay.store.newest import is_newest_of_block
 from skyrelay.store.tables import Block, Delivery, Frame, Stack, Telescope
 
 WAITING_BLOCKS = frozenset({BlockState.COLLECTING, BlockState.READY, BlockState.STACKING})
 ARRIVED_DELIVERIES = frozenset({DeliveryState.ACCEPTED, DeliveryState.CONFIRMED})
 _UNDER_WAY = frozenset({DeliveryState.SENDING, DeliveryState.RETRYING})
+_ON_THEIR_WAY = frozenset({BlockState.STACKED, BlockState.RAW})
 _NOON = timedelta(hours=12)  # a night lasts from noon to noon
 _ONE_DAY = timedelta(days=1)
 _TOO_LATE = "came after the stack of its block was made"
+_TOO_LATE_TO_SEND = "was not among the raw frames of its block that were sent"
 _NOT_PLANNED = "is in no block yet"
+
+
+# A telescope's wall clock: JSON Schema's "date-time" would promise an offset from UTC.
+LocalTime = Annotated[
+    NaiveDatetime,
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?$",
+            "examples": ["2025-03-26T21:15:00"],
+        }
+    ),
+]
 
 
 class Stage(StrEnum):
@@ -41,6 +56,7 @@ class Stage(StrEnum):
     DELIVERED = "delivered"
     SKIPPED = "skipped"
     COVERED = "covered"
+    RAW = "raw"  # its raw frames are to be sent
     FAILED = "failed"
 
 
@@ -49,8 +65,9 @@ class _Part(BaseModel):
 
 
 class ReceiptDelivery(_Part):
-    """What became of a stack at one destination."""
+    """What became of a stack, or of a block's raw frames, at one destination."""
 
+    kind: DeliveryKind
     destination: str
     state: DeliveryState
     reason: str
@@ -61,18 +78,20 @@ class ReceiptDelivery(_Part):
 class ReceiptBlock(_Part):
     """One block of the night.
 
-    ``frames`` counts the good ones, ``frames_in_stack`` those that were given to the stack. ``chunk_key``
+    ``frames`` counts the good ones, ``frames_in_stack`` those that were given to the stack,
+    ``frames_sent_raw`` those that go to the server's own stacker. ``chunk_key``
     is the server's where it is known, else ours; ``stack_name`` the CrowdSky name.
     """
 
     id: int
     start_at: AwareDatetime
     end_at: AwareDatetime
-    start_local: NaiveDatetime
-    end_local: NaiveDatetime
+    start_local: LocalTime
+    end_local: LocalTime
     utc_offset: str  # such as UTC−4
     frames: int
     frames_in_stack: int
+    frames_sent_raw: int
     frames_aligned: int | None
     exposure_total_s: float
     state: BlockState
@@ -113,6 +132,7 @@ class ReceiptTotals(_Part):
     frames: int = 0
     exposure_total_s: float = 0.0
     frames_in_stacks: int = 0
+    frames_sent_raw: int = 0
     frames_covered: int = 0
     frames_skipped: int = 0
     frames_failed: int = 0
@@ -121,6 +141,7 @@ class ReceiptTotals(_Part):
     frames_missing: int = 0
     blocks: int = 0
     blocks_stacked: int = 0
+    blocks_raw: int = 0
     blocks_covered: int = 0
     blocks_skipped: int = 0
     blocks_failed: int = 0
@@ -192,15 +213,15 @@ def duration_text(seconds: float) -> str:
 
 
 def stage_of(state: BlockState, deliveries: Iterable[DeliveryState]) -> Stage:
-    """Tell how far a block is, given the states of the deliveries of its stack."""
+    """Tell how far a block is, given the states of the deliveries of its stack, or of its raw frames."""
     states = set(deliveries)
-    if state is not BlockState.STACKED or not states:
+    if state not in _ON_THEIR_WAY or not states:
         return Stage(state.value)
     if DeliveryState.DEAD in states:
         return Stage.FAILED
     if states & _UNDER_WAY:
         return Stage.UPLOADING
-    return Stage.DELIVERED if states <= ARRIVED_DELIVERIES else Stage.STACKED
+    return Stage.DELIVERED if states <= ARRIVED_DELIVERIES else Stage(state.value)
 
 
 _GroupKey = tuple[str, str, str, str]  # telescope, target, exposure, filter
@@ -220,6 +241,7 @@ class _LooseFrame:
     state_reason: str | None
     block_id: int | None
     saved_local: datetime
+    block_state: str | None
 
     @property
     def is_held(self) -> bool:
@@ -229,7 +251,10 @@ class _LooseFrame:
     def fate(self) -> tuple[str, str]:
         if self.is_held:
             return self.state, self.state_reason or ""
-        return "missing", self.state_reason or (_NOT_PLANNED if self.block_id is None else _TOO_LATE)
+        if self.block_id is None:
+            return "missing", self.state_reason or _NOT_PLANNED
+        is_raw = self.block_state == BlockState.RAW
+        return "missing", self.state_reason or (_TOO_LATE_TO_SEND if is_raw else _TOO_LATE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,9 +278,9 @@ def _read(session: Session, night: date) -> _Records:
     )
     deliveries: dict[int, list[Delivery]] = defaultdict(list)
     for delivery, block_id in session.execute(
-        select(Delivery, Stack.block_id)
-        .join(Stack, Stack.id == Delivery.stack_id)
-        .join(Block, Block.id == Stack.block_id)
+        select(Delivery, Block.id)
+        .outerjoin(Stack, Stack.id == Delivery.stack_id)
+        .join(Block, Block.id == func.coalesce(Stack.block_id, Delivery.block_id))
         .where(Block.night == name)
         .order_by(Delivery.id)
     ):
@@ -267,17 +292,34 @@ def _read(session: Session, night: date) -> _Records:
 def _count(session: Session, night: str) -> Mapping[int, Mapping[str, tuple[int, float]]]:
     stacked = Frame.stack_id.is_not(None)
     rows = session.execute(
-        select(Block.id, Frame.state, stacked, func.count(), func.sum(Frame.exposure_s))
+        select(
+            Block.id,
+            Block.state,
+            Frame.state,
+            stacked,
+            Frame.is_sent_raw,
+            func.count(),
+            func.sum(Frame.exposure_s),
+        )
         .join(Block, Block.id == Frame.block_id)
         .where(Block.night == night)
-        .group_by(Block.id, Frame.state, stacked)
+        .group_by(Block.id, Block.state, Frame.state, stacked, Frame.is_sent_raw)
     )
     counts: dict[int, dict[str, tuple[int, float]]] = defaultdict(lambda: defaultdict(lambda: (0, 0.0)))
-    for block_id, state, is_stacked, number, exposure_s in rows:
-        account = "stacked" if is_stacked else "good" if state == FrameState.OK else "held"
+    for block_id, block_state, state, is_stacked, is_sent_raw, number, exposure_s in rows:
+        is_raw = bool(is_sent_raw) and block_state == BlockState.RAW
+        account = _account(state, is_stacked=bool(is_stacked), is_sent_raw=is_raw)
         frames, total_s = counts[block_id][account]
         counts[block_id][account] = (frames + number, total_s + exposure_s)
     return counts
+
+
+def _account(state: str, *, is_stacked: bool, is_sent_raw: bool) -> str:
+    if is_stacked:
+        return "stacked"
+    if is_sent_raw:  # whether its telescope still has it or not
+        return "raw"
+    return "good" if state == FrameState.OK else "held"
 
 
 def _read_loose(session: Session, night: date) -> Sequence[_LooseFrame]:
@@ -293,14 +335,17 @@ def _read_loose(session: Session, night: date) -> Sequence[_LooseFrame]:
         Frame.state_reason,
         Frame.block_id,
         Frame.saved_local,
-    ).join_from(Frame, Telescope)
+        Block.state,
+    )
+    frames = frames.join_from(Frame, Telescope).outerjoin(Block, Block.id == Frame.block_id)
     without_block = frames.where(
         Frame.block_id.is_(None), Frame.saved_local >= noon, Frame.saved_local < noon + _ONE_DAY
     )
-    of_block = frames.join(Block, Block.id == Frame.block_id).where(
+    of_block = frames.where(
         Block.night == night.isoformat(),
         Frame.stack_id.is_(None),
-        or_(Frame.state != FrameState.OK, Block.state == BlockState.STACKED),
+        or_(Frame.is_sent_raw.is_(False), Block.state != BlockState.RAW),
+        or_(Frame.state != FrameState.OK, Block.state.in_(_ON_THEIR_WAY)),
     )
     rows = [*session.execute(without_block), *session.execute(of_block)]
     loose = (_LooseFrame(*row) for row in rows)
@@ -339,6 +384,7 @@ def _begin(blocks: Sequence[ReceiptBlock] | None) -> float:
 def _receipt_block(block: Block, stack: Stack | None, records: _Records) -> ReceiptBlock:
     counts = records.counts.get(block.id, {})
     in_stack, other = counts.get("stacked", (0, 0.0)), counts.get("good", (0, 0.0))
+    sent_raw = counts.get("raw", (0, 0.0))
     deliveries = records.deliveries.get(block.id, ())
     start_local = (block.start_at + timedelta(minutes=block.utc_offset_min)).replace(tzinfo=None)
     length = timedelta(minutes=block.minutes)
@@ -350,10 +396,11 @@ def _receipt_block(block: Block, stack: Stack | None, records: _Records) -> Rece
         start_local=start_local,
         end_local=start_local + length,
         utc_offset=utc_offset_text(block.utc_offset_min),
-        frames=in_stack[0] + other[0],
+        frames=in_stack[0] + sent_raw[0] + other[0],
         frames_in_stack=in_stack[0],
+        frames_sent_raw=sent_raw[0],
         frames_aligned=stack.frames_aligned if stack else None,
-        exposure_total_s=in_stack[1] + other[1],
+        exposure_total_s=in_stack[1] + sent_raw[1] + other[1],
         state=state,
         stage=stage_of(state, (DeliveryState(delivery.state) for delivery in deliveries)),
         reason=block.reason,
@@ -372,6 +419,7 @@ def _chunk_key(stack: Stack | None, deliveries: Iterable[Delivery]) -> str | Non
 
 def _receipt_delivery(delivery: Delivery) -> ReceiptDelivery:
     return ReceiptDelivery(
+        kind=DeliveryKind(delivery.kind),
         destination=delivery.destination,
         state=DeliveryState(delivery.state),
         reason=delivery.reason,
@@ -412,6 +460,7 @@ def _totals(
         frames=sum(group.frames for group in groups),
         exposure_total_s=sum(group.exposure_total_s for group in groups),
         frames_in_stacks=sum(block.frames_in_stack for block in blocks),
+        frames_sent_raw=sum(block.frames_sent_raw for block in blocks),
         frames_covered=_frames_in(blocks, {BlockState.COVERED}),
         frames_skipped=_frames_in(blocks, {BlockState.SKIPPED}),
         frames_failed=_frames_in(blocks, {BlockState.FAILED}),
@@ -420,6 +469,7 @@ def _totals(
         frames_missing=sum(len(frames.file_names) for frames in missing),
         blocks=len(blocks),
         blocks_stacked=_blocks_in(blocks, {BlockState.STACKED}),
+        blocks_raw=_blocks_in(blocks, {BlockState.RAW}),
         blocks_covered=_blocks_in(blocks, {BlockState.COVERED}),
         blocks_skipped=_blocks_in(blocks, {BlockState.SKIPPED}),
         blocks_failed=_blocks_in(blocks, {BlockState.FAILED}),

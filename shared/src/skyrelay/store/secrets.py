@@ -18,6 +18,7 @@ from typing import Literal, get_args
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from pydantic import SecretStr
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from skyrelay.errors import ConfigurationError
 from skyrelay.logs import get_logger
@@ -77,19 +78,25 @@ class SecretStore:
 
     def put(self, name: SecretName, value: SecretStr, *, now: datetime, actor: str) -> None:
         """Keep a secret in the place of the earlier one; an empty one takes it away."""
+        with self._store.write() as session:
+            self.put_within(session, name, value, now=now, actor=actor)
+
+    def put_within(
+        self, session: Session, name: SecretName, value: SecretStr, *, now: datetime, actor: str
+    ) -> None:
+        """Do the same in a writing session that does more than this."""
         self.check_key()  # else the first key to be found would lock the others out
         keys = self._keys(make=True)
-        with self._store.write() as session:
-            row = session.get(Secret, name)
-            if not value.get_secret_value():
-                if row is not None:
-                    session.delete(row)
-                event = "removed"
-            else:
-                token = keys.encrypt(value.get_secret_value().encode()).decode()
-                session.merge(Secret(name=name, token=token, updated_at=now))
-                event = "set"
-            audit(session, now=now, actor=actor, subject=_SUBJECT, event=event, detail={"name": name})
+        row = session.get(Secret, name)
+        if not value.get_secret_value():
+            if row is not None:
+                session.delete(row)
+            event = "removed"
+        else:
+            token = keys.encrypt(value.get_secret_value().encode()).decode()
+            session.merge(Secret(name=name, token=token, updated_at=now))
+            event = "set"
+        audit(session, now=now, actor=actor, subject=_SUBJECT, event=event, detail={"name": name})
 
     def forget(self, *, now: datetime, actor: str) -> int:
         """Take all secrets away, even those that cannot be read any more; give how many there were."""

@@ -19,8 +19,7 @@ from skyrelay.store.transitions import audit, move_block
 def lay_down_configured(session: Session, configured: Iterable[TelescopeSettings], now: datetime) -> None:
     """Make the rows of the configured telescopes say what the configuration says.
 
-    One that is no longer configured keeps its frames and loses its address, so that it is left alone; not
-    so one that a person added through the gateway, which no file speaks of.
+    One that is no longer configured keeps its frames and loses its address, so that it is left alone.
     """
     configured = tuple(configured)
     for settings in configured:
@@ -31,9 +30,7 @@ def lay_down_configured(session: Session, configured: Iterable[TelescopeSettings
         _copy_address(settings, row)
         session.flush()
     names = [settings.name for settings in configured]
-    left = select(Telescope).where(
-        Telescope.host.is_not(None), Telescope.name.not_in(names), Telescope.added_at.is_(None)
-    )
+    left = select(Telescope).where(Telescope.host.is_not(None), Telescope.name.not_in(names))
     for row in session.scalars(left):
         take_address(session, row, "is no longer in the configuration", now, "configuration")
 
@@ -177,7 +174,7 @@ def _copy_address(settings: TelescopeSettings, row: Telescope) -> None:
     if row.host != settings.host:  # a person has said anew where it is: that counts for more than a find
         row.found_host = None
     row.name, row.host = settings.name, settings.host
-    row.added_at, row.forgotten_at = None, None  # the file speaks of it now
+    row.forgotten_at = None
     row.rpc_port, row.http_port, row.smb_port = settings.rpc_port, settings.http_port, settings.smb_port
     row.smb_share, row.timezone = settings.smb_share, settings.timezone
     row.key_path = str(settings.key_path) if settings.key_path else None

@@ -52,7 +52,7 @@ def tokens(gateway: GatewayDep) -> tuple[TokenView, ...]:
     "/tokens",
     status_code=201,
     dependencies=[requires(Scope.ADMIN), Depends(require_json)],
-    responses=problem_responses(409, 413, 415),
+    responses=problem_responses(400, 409, 413, 415),
 )
 def make_token(gateway: GatewayDep, request: TokenRequest) -> NewToken:
     """Make a token; the answer shows it, this once."""
@@ -102,7 +102,7 @@ def end_session(gateway: GatewayDep, session_id: _Id) -> Ended:
 @router.post(
     "/password",
     dependencies=[requires(Scope.ADMIN), Depends(require_json)],
-    responses=problem_responses(409, 413, 415, 429),
+    responses=problem_responses(400, 409, 413, 415, 429),
 )
 def change_password(
     gateway: GatewayDep, request: Request, visit: VisitDep, body: PasswordRequest

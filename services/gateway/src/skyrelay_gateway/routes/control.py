@@ -15,10 +15,13 @@ from skyrelay_gateway.delivery_retries import retry
 from skyrelay_gateway.idempotency import IDEMPOTENT, IdempotentRoute
 from skyrelay_gateway.listings import find_delivery
 from skyrelay_gateway.models import (
+    NoFields,
     OfferAnswer,
     OfferRequest,
     PauseAnswer,
     PauseRequest,
+    RawAnswer,
+    RawRequest,
     ResumeRequest,
     RetryAnswer,
     StackAnswer,
@@ -26,6 +29,7 @@ from skyrelay_gateway.models import (
 )
 from skyrelay_gateway.nudges import try_to_nudge
 from skyrelay_gateway.problems import Problem, problem_responses
+from skyrelay_gateway.raw_requests import ask_for_raw
 from skyrelay_gateway.security import require_json
 from skyrelay_gateway.visits import requires
 
@@ -34,7 +38,7 @@ router = APIRouter(
     tags=["control"],
     dependencies=[requires(Scope.CONTROL), Depends(require_json), IDEMPOTENT],
     route_class=IdempotentRoute,
-    responses=problem_responses(404, 409, 413, 415),
+    responses=problem_responses(400, 404, 409, 413, 415),
 )
 
 
@@ -64,6 +68,19 @@ def take_up_offers(gateway: GatewayDep, request: OfferRequest) -> OfferAnswer:
     return answer
 
 
+@router.post("/raw", status_code=202, responses=problem_responses(409))
+def send_raw_frames(gateway: GatewayDep, request: RawRequest, response: Response) -> RawAnswer:
+    """Have a block's raw frames sent to the server's own stacker, or (``dry_run``) hear how much that is."""
+    if request.dry_run:
+        response.status_code = 200
+    with gateway.store.write() as session:
+        answer = ask_for_raw(session, request, gateway.settings.crowdsky, gateway.clock())
+    if not request.dry_run:
+        try_to_nudge(gateway, TaskName.RECONCILE_DELIVERIES)
+        get_logger(__name__).info("raw frames are to be sent", block=answer.block_id, frames=answer.frames)
+    return answer
+
+
 @router.post("/pause")
 def pause(gateway: GatewayDep, request: PauseRequest) -> PauseAnswer:
     """Begin no stack of what is named; a run that is under way is left to end."""
@@ -84,7 +101,9 @@ def resume(gateway: GatewayDep, request: ResumeRequest) -> PauseAnswer:
 
 
 @router.post("/deliveries/{delivery_id}/retry", status_code=202)
-def retry_delivery(gateway: GatewayDep, delivery_id: Annotated[int, Path(ge=1, le=2**53)]) -> RetryAnswer:
+def retry_delivery(
+    gateway: GatewayDep, delivery_id: Annotated[int, Path(ge=1, le=2**53)], _: NoFields
+) -> RetryAnswer:
     """Have a delivery tried again now: one that was given up, that waits, or that was never listed."""
     with gateway.store.write() as session:
         pause = retry(session, delivery_id, gateway.clock())

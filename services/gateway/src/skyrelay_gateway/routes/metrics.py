@@ -12,8 +12,9 @@ from skyrelay_gateway.context import GatewayDep
 from skyrelay_gateway.live_feed import LiveFeed
 from skyrelay_gateway.metrics import expose
 from skyrelay_gateway.routes.events import feed_of
+from skyrelay_gateway.visits import METRICS
 
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"], dependencies=[METRICS])
 
 
 @router.get(

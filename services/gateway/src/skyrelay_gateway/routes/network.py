@@ -58,7 +58,7 @@ def plan(gateway: GatewayDep) -> PlanAnswer:
     "/plan/run",
     status_code=202,
     dependencies=[requires(Scope.CONTROL), Depends(require_json), IDEMPOTENT],
-    responses=problem_responses(404, 409, 413, 415),
+    responses=problem_responses(400, 404, 409, 413, 415),
 )
 def run_plan(gateway: GatewayDep, request: PlanRunRequest) -> PlanView:
     """Have the plan handed to the telescope; GET /api/v1/plan says what comes of it."""
@@ -108,7 +108,7 @@ def measurements(
     status_code=202,
     dependencies=[requires(Scope.CONTROL), Depends(require_json), IDEMPOTENT],
     responses={
-        **problem_responses(409, 413, 415),
+        **problem_responses(400, 409, 413, 415),
         200: {"model": MeasurementAnswer, "description": "It was submitted before"},
     },
 )

@@ -64,8 +64,8 @@ def tonight(request: Request, gateway: GatewayDep, night: _Night = None) -> HTML
     with gateway.store.read() as session:
         values: dict[str, Any] = {
             "tonight": build_tonight(gateway, session, night),
-            "is_set_up": gateway.settings.setup == "done",
             "network": network_part(session, gateway.settings, gateway.clock()),
+            "is_set_up": gateway.settings.is_set_up,
         }
         return render_page(request, gateway, session, "tonight.html", here="tonight", **values)
 

@@ -9,15 +9,17 @@ from fastapi import APIRouter, Depends, Path, Response
 from skyrelay.logs import get_logger
 from skyrelay.queue.tasks import TaskName, TelescopeMessage
 from skyrelay_gateway import frames, giving_up, telescope_requests
-from skyrelay_gateway.context import GatewayDep
+from skyrelay_gateway.context import ConfiguredDep, GatewayDep
 from skyrelay_gateway.details import DeliveryDetail, delivery_detail
+from skyrelay_gateway.first_run.telescopes import with_telescope, without_telescope
 from skyrelay_gateway.frames import ReleaseAnswer, ReleaseRequest
 from skyrelay_gateway.giving_up import GiveUpRequest, UploadAnswer, UploadRequest
 from skyrelay_gateway.idempotency import IDEMPOTENT, IdempotentRoute
-from skyrelay_gateway.models import TelescopeView
+from skyrelay_gateway.models import NoFields, TelescopeView
 from skyrelay_gateway.nudges import try_to_nudge
 from skyrelay_gateway.problems import problem_responses
 from skyrelay_gateway.security import require_json
+from skyrelay_gateway.setting_changes import change
 from skyrelay_gateway.telescope_requests import (
     AddRequest,
     DiscoveryAnswer,
@@ -35,17 +37,19 @@ router = APIRouter(
     tags=["control"],
     dependencies=[Depends(require_json), IDEMPOTENT],
     route_class=IdempotentRoute,
-    responses=problem_responses(404, 409, 413, 415),
+    responses=problem_responses(400, 404, 409, 413, 415),
 )
 
 _Telescope = Annotated[str, Path(max_length=200, description="its serial number or name")]
 
 
 @router.post("/telescopes", status_code=201)
-def add_telescope(gateway: GatewayDep, request: AddRequest) -> TelescopeView:
+def add_telescope(gateway: GatewayDep, configured: ConfiguredDep, request: AddRequest) -> TelescopeView:
     """Add a telescope, which no file needs to name; it is looked at soon."""
+    entry = request.model_dump(exclude_defaults=True)
     with gateway.store.write() as session:
         row = telescope_requests.add(session, request, gateway.clock())
+        change(gateway, session, configured, with_telescope(session, configured, entry, watches=False))
         view, id_ = telescope_view(row), row.id
     try_to_nudge(gateway, TaskName.LOOK_AT_TELESCOPE, TelescopeMessage(telescope_id=id_))
     get_logger(__name__).info("a telescope was added", telescope=view.name)
@@ -53,7 +57,7 @@ def add_telescope(gateway: GatewayDep, request: AddRequest) -> TelescopeView:
 
 
 @router.post("/telescopes/{telescope}/test", status_code=202)
-def test_telescope(gateway: GatewayDep, telescope: _Telescope) -> LookAnswer:
+def look_at_telescope(gateway: GatewayDep, telescope: _Telescope, _: NoFields) -> LookAnswer:
     """Have a telescope asked who it is and what it does; read it again until ``looked_at`` says so."""
     now = gateway.clock()
     with gateway.store.write() as session:
@@ -64,11 +68,16 @@ def test_telescope(gateway: GatewayDep, telescope: _Telescope) -> LookAnswer:
 
 
 @router.post("/telescopes/{telescope}/forget")
-def forget_telescope(gateway: GatewayDep, telescope: _Telescope) -> ForgetAnswer:
+def forget_telescope(
+    gateway: GatewayDep, configured: ConfiguredDep, telescope: _Telescope, _: NoFields
+) -> ForgetAnswer:
     """Forget a telescope's address, key and place. Frames, blocks, stacks and deliveries stay."""
-    configured = [each.name for each in gateway.settings.telescopes]
+    in_file = [each.name for each in configured.telescopes]
     with gateway.store.write() as session:
-        answer = telescope_requests.forget(session, telescope, configured, gateway.clock())
+        name = telescope_requests.one_telescope(session, telescope).name
+        if name not in in_file and any(each.name == name for each in gateway.settings.telescopes):
+            change(gateway, session, configured, without_telescope(session, configured, name))
+        answer = telescope_requests.forget(session, telescope, in_file, gateway.clock())
     get_logger(__name__).info("a telescope was forgotten", telescope=answer.name)
     return answer
 
@@ -97,7 +106,11 @@ def discover_telescopes(gateway: GatewayDep, request: DiscoveryRequest) -> Disco
     return DiscoveryAnswer(discovery=view, note=note)
 
 
-@router.post("/frames/release", status_code=202)
+@router.post(
+    "/frames/release",
+    status_code=202,
+    responses={200: {"model": ReleaseAnswer, "description": "A dry run, or nothing is held"}},
+)
 def release_frames(gateway: GatewayDep, request: ReleaseRequest, response: Response) -> ReleaseAnswer:
     """Let frames go on that are held because their telescope's clock was wrong.
 
@@ -126,7 +139,7 @@ def give_up_delivery(
     return detail
 
 
-@router.post("/upload", status_code=202)
+@router.post("/upload", status_code=202, responses={200: {"model": UploadAnswer, "description": "A dry run"}})
 def upload(gateway: GatewayDep, request: UploadRequest, response: Response) -> UploadAnswer:
     """Try all deliveries now that wait, or (``dry_run``) hear how many those are."""
     with gateway.store.write() as session:

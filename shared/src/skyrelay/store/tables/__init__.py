@@ -18,7 +18,9 @@ from skyrelay.store.tables.purges import Purge, PurgeFile, PurgePart
 from skyrelay.store.tables.runs import Run, RunBlock
 from skyrelay.store.tables.scripted_stacks import ScriptedStack
 from skyrelay.store.tables.secrets import Secret
+from skyrelay.store.tables.setting_changes import SettingChange
 from skyrelay.store.tables.stacks import Stack
+from skyrelay.store.tables.telescope_trials import TelescopeTrial
 from skyrelay.store.tables.telescopes import Telescope
 
 __all__ = [
@@ -46,6 +48,8 @@ __all__ = [
     "RunBlock",
     "ScriptedStack",
     "Secret",
+    "SettingChange",
     "Stack",
     "Telescope",
+    "TelescopeTrial",
 ]

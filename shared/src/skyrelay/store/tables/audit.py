@@ -16,7 +16,7 @@ class AuditEntry(Base):
 
     __tablename__ = "audit_log"
     __table_args__ = (
-        Index("ix_audit_log_subject_kind_subject_id", "subject_kind", "subject_id"),
+        Index("ix_audit_log_subject_kind_subject_id_at", "subject_kind", "subject_id", "at"),
         Index("ix_audit_log_subject_kind_at", "subject_kind", "at"),
     )
 

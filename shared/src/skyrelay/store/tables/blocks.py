@@ -24,6 +24,16 @@ class Block(Base):
         Index("ix_blocks_state_next_attempt_at", "state", "next_attempt_at"),
         Index("ix_blocks_telescope_id_state", "telescope_id", "state"),
         Index("ix_blocks_telescope_id_target_started_at", "telescope_id", "target", "started_at"),
+        # All that the list of targets asks for, so that it is added up in order.
+        Index(
+            "ix_blocks_of_targets",
+            "target",
+            "telescope_id",
+            "state",
+            "frame_count",
+            "exposure_s",
+            "night",
+        ),
         Index(
             "ix_blocks_needs_you",
             "needs_you",
@@ -58,8 +68,9 @@ class Block(Base):
         default=False
     )  # a person asked for it: `stacking.when` does not hold it
     attempts: Mapped[int] = mapped_column(default=0)
+    too_few_stars: Mapped[int] = mapped_column(default=0, server_default="0")  # tries that ended with 263
     next_attempt_at: Mapped[datetime | None]
-    needs_you: Mapped[bool] = mapped_column(default=False)
+    needs_you: Mapped[bool] = mapped_column(default=False, index=True)
     percent: Mapped[float | None]
     # What a start was about to do, recorded before it: {"files": […], "outputs_before": […], "fence": n}
     intent: Mapped[dict[str, Any] | None]

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import DateTime, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import DateTime, ForeignKey, Index, UniqueConstraint, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from skyrelay.store.tables.base import Base
+
+
+def _where(condition: str) -> dict[str, Any]:
+    """Confine an index; a query that says so in the same words can use it."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
 
 
 class Frame(Base):
@@ -33,8 +39,10 @@ class Frame(Base):
         Index("ix_frames_telescope_id_id", "telescope_id", "id"),
         Index("ix_frames_target_id", "target", "id"),
         Index("ix_frames_telescope_id_target_id", "telescope_id", "target", "id"),
-        Index("ix_frames_state_id", "state", "id"),
         Index("ix_frames_saved_local", "saved_local"),
+        # Of few frames only: they lead no other query astray.
+        Index("ix_frames_not_ok_state_id", "state", "id", **_where("state <> 'ok'")),
+        Index("ix_frames_unstacked_seen_at", "seen_at", **_where("stack_id IS NULL")),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -61,6 +69,11 @@ class Frame(Base):
     is_no_fits: Mapped[bool] = mapped_column(default=False)  # unreadable for good, unless the file changes
     seen_by: Mapped[str]  # watcher | inventory
     seen_at: Mapped[datetime]
+    # Where the watcher saw it: the watched folder as configured, and the path below it.
+    seen_root: Mapped[str | None]
+    seen_path: Mapped[str | None]
     inventoried_at: Mapped[datetime | None]  # start of the last inventory that found it on the telescope
     block_id: Mapped[int | None] = mapped_column(ForeignKey("blocks.id"))
     stack_id: Mapped[int | None] = mapped_column(ForeignKey("stacks.id"))  # the stack that was made of it
+    # Its block goes to the server's own stacker, and it with it; of such a block the others came too late.
+    is_sent_raw: Mapped[bool] = mapped_column(default=False, server_default=false())

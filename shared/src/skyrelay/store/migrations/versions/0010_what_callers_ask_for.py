@@ -15,9 +15,18 @@ _INDEXES = (
     ("frames", ("telescope_id", "id")),
     ("frames", ("target", "id")),
     ("frames", ("telescope_id", "target", "id")),
-    ("frames", ("state", "id")),
     ("frames", ("saved_local",)),
     ("audit_log", ("subject_kind", "at")),
+    ("audit_log", ("subject_kind", "subject_id", "at")),
+    ("deliveries", ("state", "id")),
+    ("deliveries", ("needs_you",)),
+    ("blocks", ("needs_you",)),
+)
+_OF_TARGETS = ["target", "telescope_id", "state", "frame_count", "exposure_s", "night"]
+# Of few frames only: they lead no other query astray.
+_OF_SOME_FRAMES = (
+    ("ix_frames_not_ok_state_id", ["state", "id"], "state <> 'ok'"),
+    ("ix_frames_unstacked_seen_at", ["seen_at"], "stack_id IS NULL"),
 )
 
 
@@ -49,3 +58,8 @@ def upgrade() -> None:
     op.create_index(op.f("ix_idempotency_keys_begun_at"), "idempotency_keys", ["begun_at"])
     for table, columns in _INDEXES:
         op.create_index(op.f(f"ix_{table}_{'_'.join(columns)}"), table, list(columns))
+    op.create_index("ix_blocks_of_targets", "blocks", _OF_TARGETS)
+    for name, of_some, condition in _OF_SOME_FRAMES:
+        where = sa.text(condition)
+        op.create_index(name, "frames", of_some, sqlite_where=where, postgresql_where=where)
+    op.drop_index("ix_audit_log_subject_kind_subject_id", "audit_log")

@@ -1,0 +1,1 @@
+"""The first run: what its pages need, apart from the pages."""

@@ -1,0 +1,60 @@
+"""A telescope's key that was given on a page: a file of its own, which only our services read."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+from skyrelay.errors import TransientError
+from skyrelay.seestar.auth import load_signer
+from skyrelay.seestar.errors import KeyMissing, KeyRefused
+from skyrelay.store.page_settings import KEYS_FOLDER
+
+MOST_BYTES = 16 * 1024  # a PEM key has some 2 kB
+_NO_KEY = (
+    "This is no key that a telescope takes: an RSA private key in PEM form is wanted, without a password. "
+    "It begins with a line such as -----BEGIN PRIVATE KEY-----"
+)
+
+
+class NotAKey(ValueError):  # noqa: N818 - what it is
+    """What was given is no key; the message never quotes it."""
+
+
+def keep_key(data_dir: Path, text: bytes) -> Path:
+    """Keep a key under a name made from it, readable by us alone; give its file.
+
+    Raises
+    ------
+    NotAKey
+        If it is none. Nothing was kept.
+    TransientError
+        If the folder cannot be written.
+    """
+    whole = text.replace(b"\r\n", b"\n").strip() + b"\n"
+    if len(whole) > MOST_BYTES:
+        raise NotAKey(_NO_KEY)
+    folder = data_dir / KEYS_FOLDER
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        written = _write(folder, whole)
+    except OSError as error:
+        raise TransientError(f"the key cannot be kept in {folder} ({error.strerror})") from error
+    try:
+        load_signer(written)
+    except (KeyRefused, KeyMissing):
+        written.unlink(missing_ok=True)
+        raise NotAKey(_NO_KEY) from None  # its words name a file that is gone
+    file = folder / f"{hashlib.sha256(whole).hexdigest()[:16]}.pem"
+    return written.replace(file)
+
+
+def _write(folder: Path, content: bytes) -> Path:
+    handle, name = tempfile.mkstemp(dir=folder, prefix=".new-")  # mode 0600
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    return Path(name)

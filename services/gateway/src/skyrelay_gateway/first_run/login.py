@@ -1,0 +1,39 @@
+"""Try a login at CrowdSky: ask for the list of stacks, which changes nothing there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydantic import SecretStr
+
+from skyrelay.crowdsky.client import CrowdSkyClient
+from skyrelay.crowdsky.errors import CredentialsRefused, CrowdSkyError
+from skyrelay.errors import ConfigurationError
+
+_CONNECT_S, _READ_S = 8.0, 20.0  # a person waits for it
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What came of it; ``is_refused``: the login itself is wrong."""
+
+    is_well: bool
+    is_refused: bool
+    words: str
+
+
+def try_login(base_url: str, username: str, password: SecretStr) -> Tried:
+    """Log in once, and say in plain words what came of it."""
+    try:
+        client = CrowdSkyClient(
+            base_url, username, password, connect_timeout_s=_CONNECT_S, read_timeout_s=_READ_S
+        )
+        stacks = client.list_stacks()
+    except CredentialsRefused:
+        return Tried(False, True, "CrowdSky does not know this user name with this password.")
+    except ConfigurationError as error:
+        return Tried(False, True, f"{error}.")
+    except CrowdSkyError as error:
+        return Tried(False, False, f"CrowdSky could not be asked just now: {error}.")
+    number = len(stacks)
+    return Tried(True, False, f"It works: CrowdSky has {number} stack{'' if number == 1 else 's'} of yours.")
