@@ -1,4 +1,4 @@
-"""Indexes for what the pages ask each time: frames in no stack, blocks that need a person."""
+"""An index for what the pages ask each time: the blocks that need a person."""
 
 from __future__ import annotations
 
@@ -12,13 +12,6 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.create_index(
-        "ix_frames_unstacked_seen_at",
-        "frames",
-        ["seen_at"],
-        sqlite_where=sa.text("stack_id IS NULL"),
-        postgresql_where=sa.text("stack_id IS NULL"),
-    )
     op.create_index(
         "ix_blocks_needs_you",
         "blocks",
