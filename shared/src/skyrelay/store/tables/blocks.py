@@ -35,12 +35,6 @@ class Block(Base):
             "night",
         ),
         Index(
-            "ix_blocks_needs_you",
-            "needs_you",
-            sqlite_where=text("needs_you IS 1"),
-            postgresql_where=text("needs_you IS TRUE"),
-        ),
-        Index(
             "uq_blocks_stacking_telescope_id",
             "telescope_id",
             unique=True,

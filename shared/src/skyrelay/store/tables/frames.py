@@ -28,13 +28,6 @@ class Frame(Base):
         UniqueConstraint("telescope_id", "folder", "file_name"),
         Index("ix_frames_block_id_state", "block_id", "state"),
         Index("ix_frames_telescope_id_start_at", "telescope_id", "start_at"),
-        # Those that are in no stack: what a page must name are a few of them, however many there are in all.
-        Index(
-            "ix_frames_unstacked_seen_at",
-            "seen_at",
-            sqlite_where=text("stack_id IS NULL"),
-            postgresql_where=text("stack_id IS NULL"),
-        ),
         # For lists, the latest first, of what callers confine them to.
         Index("ix_frames_telescope_id_id", "telescope_id", "id"),
         Index("ix_frames_target_id", "target", "id"),
