@@ -241,7 +241,7 @@ def needs_of_frames(session: Session, now: datetime) -> Iterator[NeedsYou]:
 def _held_query(since: datetime) -> Select[str, str, int, str]:
     return (
         select(Telescope.name, Frame.state, func.count(), func.min(Frame.file_name))
-        .join_from(Frame, Telescope)
+        .join_from(Frame, Telescope, Telescope.id == func.coalesce(Frame.telescope_id, 0))
         .where(is_not_ok(), Frame.stack_id.is_(None), Frame.is_sent_raw.is_(False), Frame.seen_at >= since)
         .group_by(Telescope.name, Frame.state)
         .order_by(Telescope.name, Frame.state)

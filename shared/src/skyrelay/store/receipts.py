@@ -337,7 +337,9 @@ def _read_loose(session: Session, night: date) -> Sequence[_LooseFrame]:
         Frame.saved_local,
         Block.state,
     )
-    frames = frames.join_from(Frame, Telescope).outerjoin(Block, Block.id == Frame.block_id)
+    frames = frames.join_from(
+        Frame, Telescope, Telescope.id == func.coalesce(Frame.telescope_id, 0)
+    ).outerjoin(Block, Block.id == Frame.block_id)
     without_block = frames.where(
         Frame.block_id.is_(None), Frame.saved_local >= noon, Frame.saved_local < noon + _ONE_DAY
     )
