@@ -39,6 +39,7 @@ from skyrelay_gateway.routes import (
     purge,
     reference,
     rest,
+    settings_page,
     setup,
 )
 from skyrelay_gateway.routes import (
@@ -117,6 +118,7 @@ def create_app(
         purge,
         setting_routes,
         setup,
+        settings_page,
         page,
         pictures,
         reference,

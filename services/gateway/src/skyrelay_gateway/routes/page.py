@@ -30,7 +30,6 @@ from skyrelay_gateway.paging import PageRequest
 from skyrelay_gateway.pauses import pause_views
 from skyrelay_gateway.problems import Problem
 from skyrelay_gateway.routes.pictures import Black, White
-from skyrelay_gateway.settings_list import list_settings
 from skyrelay_gateway.sky_map import sexagesimal
 from skyrelay_gateway.stack_files import read_cards
 from skyrelay_gateway.status import ignored_files
@@ -230,14 +229,6 @@ def plan(request: Request, gateway: GatewayDep) -> HTMLResponse:
             "is_enabled": bool(settings.cloud.enabled and settings.cloud.url),
         }
         return render_page(request, gateway, session, "plan.html", here="plan", **values)
-
-
-@router.get("/settings")
-def settings(request: Request, gateway: GatewayDep) -> HTMLResponse:
-    """Show every setting."""
-    sections = list_settings(gateway.settings)
-    with gateway.store.read() as session:
-        return render_page(request, gateway, session, "settings.html", here="settings", sections=sections)
 
 
 @router.get("/more")
