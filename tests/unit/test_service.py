@@ -43,7 +43,7 @@ def test_a_wrong_key_ends_a_service_with_its_name_and_the_right_one(tmp_path: Pa
     ran = run_service(service, "--config", str(config))
     problem = refusal(ran)
     assert (
-        f"crowdsky.pasword: there is no such setting ({config}); did you mean crowdsky.password?" in problem
+        f"crowdsky.pasword: there is no such setting; did you mean crowdsky.password? ({config})" in problem
     )
     assert "telescopes.0.hots: there is no such setting" in problem
     assert "did you mean telescopes.0.host?" in problem

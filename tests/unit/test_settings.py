@@ -449,7 +449,7 @@ def test_the_broker_has_the_usual_ports_and_a_password_from_a_file(tmp_path: Pat
         ({"topic": "sky/+/now"}, "is no topic"),
         ({"topic": "sky/#"}, "is no topic"),
         ({"path": "a", "observed_at": "b"}, "observed_at is for a topic"),
-        ({"topic": "sky/now"}, "mqtt.host is empty"),
+        ({"topic": "sky/now"}, "mqtt.host: is empty"),
     ],
 )
 def test_a_value_of_the_conditions_that_stands_nowhere_is_named(

@@ -720,7 +720,10 @@ def _explain(error: ValidationError) -> Iterator[tuple[str, str]]:
 def _nearest_name(location: tuple[int | str, ...]) -> str | None:
     """Give the known name that is most like a place in the configuration; items bear their number."""
     wanted = ".".join("*" if isinstance(part, int) else part for part in location)
-    near = difflib.get_close_matches(wanted, list(_known_names(Settings)), n=1, cutoff=0.5)
+    known = list(_known_names(Settings))
+    near = difflib.get_close_matches(wanted, known, n=1, cutoff=0.5)
+    if near and near[0].rpartition(".")[2] == wanted:  # of several sections that have it the first is meant
+        near = [next(name for name in known if name.rpartition(".")[2] == wanted)]
     if not near:
         return None
     for number in (part for part in location if isinstance(part, int)):

@@ -41,7 +41,7 @@ def gateway(store: Store, redis_server: RedisServer) -> Iterator[GatewayClient]:
 
 @pytest.fixture
 def config(store: Store, gateway: GatewayClient, tmp_path: Path) -> str:
-    write_local_token(tmp_path / "data", make_token(store, Scope.READ) or "")
+    write_local_token(tmp_path / "data", make_token(store, Scope.CONTROL) or "")
     return write_config(tmp_path, urlsplit(gateway.address).port or 0)
 
 

@@ -98,7 +98,6 @@ def test_a_wrong_method_names_the_right_one(gateway: GatewayClient) -> None:
         ("/api/v1/nights?cursor=9999-12-31", "query.cursor"),
         ("/api/v1/nights/9999-12-31/receipt", "path.night"),
         ("/api/v1/nights/2025-02-30/receipt", "path.night"),
-        ("/?night=soon", "query.night"),
     ],
 )
 def test_a_wrong_parameter_is_named(gateway: GatewayClient, path: str, where: str) -> None:

@@ -92,7 +92,9 @@ class PlanRunRequest(BaseModel):
 class InterruptRunRequest(BaseModel):
     """Have an interrupt observed."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", json_schema_extra={"examples": [{"replace_running": False}]}
+    )
 
     replace_running: bool = Field(
         default=False, description="stop a plan that runs on the telescope now, for this"

@@ -61,7 +61,9 @@ class PurgeRequest(BaseModel):
 class PurgeConfirmation(BaseModel):
     """The token that came with the list."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", json_schema_extra={"examples": [{"token": "the token of POST /purge"}]}
+    )
 
     token: str = Field(min_length=1, max_length=200)
 

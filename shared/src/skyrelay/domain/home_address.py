@@ -15,6 +15,7 @@ _HOME_NETWORKS = tuple(
 )  # RFC 1918, this machine, and the shared space of RFC 6598, in which VPNs such as Tailscale live
 # Resolvers take these for addresses, too: 0x08080808, 134744072, 8.8.2056.
 _ADDRESS_IN_DISGUISE = re.compile(r"(0x[0-9a-f]*|[0-9]+)(\.(0x[0-9a-f]*|[0-9]+)){0,3}")
+_NAME = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
 _LOWEST_FREE_PORT = 1024  # below it live other services; people forward a telescope's ports above it
 
 
@@ -49,7 +50,7 @@ def check_home_host(host: str) -> str:
     if asked.is_name:
         name = asked.host.lower().removesuffix(".")
         is_foreign = "." in name and not name.endswith(HOME_DOMAINS)
-        if is_foreign or _ADDRESS_IN_DISGUISE.fullmatch(name):
+        if is_foreign or not _NAME.fullmatch(name) or _ADDRESS_IN_DISGUISE.fullmatch(name):
             raise ValueError(f"{host!r} is no name of a home's network: give the telescope's address")
     elif not is_home_address(asked.host):
         raise ValueError(f"{host!r} is no address of a home's network (such as 192.168.1.50)")

@@ -300,5 +300,6 @@ def _owe(session: Session, stack: Stack, now: datetime) -> int:
             reason=_REASON,
             needs_you=False,
             item_faults=0,
+            given_up_at=None,
         )
     return delivery.id

@@ -28,7 +28,7 @@ class Found:
     may_be
         A row that says too little to tell that it is another's.
     shared_with
-        How many other sends of the same block wait for a row as well.
+        How many other sends of the same block there were.
     """
 
     rows: tuple[ServerStack, ...] = ()
@@ -46,16 +46,17 @@ def find_delivery(session: Session, delivery: Delivery, rows: Sequence[ServerSta
     others = _others(session, delivery)
     has = {id_ for other in others for id_ in (other.server_id or "").split(",") if id_}
     free = [row for row in rows if str(row.id) not in has] if has else rows
-    waiting = [other for other in others if other.state != DeliveryState.CONFIRMED or other.server_id is None]
+    sent = [other for other in others if other.sent_at is not None]
+    waiting = [other for other in sent if other.state != DeliveryState.CONFIRMED or other.server_id is None]
     findings = _share(session, delivery, identities, waiting, free)
     # Where nobody else waits for a row, one that lacks nothing but its end is this one's.
     pairs = zip(findings, identities, strict=True)
     listed = [finding.row if waiting else listed_row(finding, identity) for finding, identity in pairs]
     found = tuple(row for row in listed if row is not None)
     if found and len(found) == len(findings):
-        return Found(found, shared_with=len(waiting))
+        return Found(found, shared_with=len(sent))
     may_be = next((finding.may_be for finding in findings if finding.may_be is not None), None)
-    return Found(may_be=may_be, shared_with=len(waiting))
+    return Found(may_be=may_be, shared_with=len(sent))
 
 
 def identities_of(session: Session, delivery: Delivery) -> tuple[StackIdentity, ...]:
@@ -95,10 +96,7 @@ def _share(
         return [find_ours(rows, identity) for identity in identities]
     mine = _claim(session, delivery, identities[0])
     theirs = [
-        _claim(session, other, identity)
-        for other in waiting
-        for identity in identities_of(session, other)
-        if other.sent_at is not None
+        _claim(session, other, identity) for other in waiting for identity in identities_of(session, other)
     ]
     in_order = sorted([mine, *theirs], key=lambda claim: claim.key)
     return [share_rows(rows, in_order)[mine.key]]
