@@ -21,7 +21,7 @@ from support.recorded_night import RecordedNight
 EVENING = datetime(2025, 3, 26, 21, 15)  # noqa: DTZ001 - a telescope's wall clock
 NOW = datetime(2025, 3, 27, 3, tzinfo=UTC)
 KEY = {"Idempotency-Key": "one-call"}
-# A token is shown once and kept nowhere, so neither is such an answer; settings may be said twice without harm.
+# A token is shown once and kept nowhere, so neither is such an answer; settings may be said twice.
 UNKEPT = {"access", "settings"}
 
 

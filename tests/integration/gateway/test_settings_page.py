@@ -11,6 +11,7 @@ import pytest
 
 from skyrelay.access.tokens import Scope
 from skyrelay.store.engine import Store
+from skyrelay.store.secrets import SecretStore
 from support.first_run import configured
 from support.gateway import GatewayClient, make_token, running_gateway
 from support.redis_server import RedisServer
@@ -80,10 +81,14 @@ def test_what_a_page_cannot_change_is_refused(gateway: GatewayClient, key: str) 
     assert "config.yaml" in line_of(see(gateway), "stacking.when")
 
 
-def test_a_secret_goes_in_and_does_not_come_back(gateway: GatewayClient) -> None:
-    assert send(gateway, key="crowdsky.password", value="open sesame")[0] == 200
+def test_a_secret_goes_in_as_it_is_and_does_not_come_back(
+    gateway: GatewayClient, store: Store, tmp_path: Path
+) -> None:
+    assert send(gateway, key="crowdsky.password", value="open: #sesame")[0] == 200
     html = see(gateway)
-    assert "open sesame" not in html
+    assert "sesame" not in html
+    kept = SecretStore(store, tmp_path / "data" / "secret.key").read()
+    assert kept["crowdsky.password"].get_secret_value() == "open: #sesame"
     assert "set, not shown" in line_of(html, "crowdsky.password")
 
 

@@ -85,7 +85,7 @@ def test_what_was_saved_is_what_comes_back(
     fill(store)
     manifest = save(settings, store, tmp_path / "home.zip", now=_NOW)
     assert {table.name: table.rows for table in manifest.tables}["frames"] == 1080
-    restored = restore(settings, other, tmp_path / "home.zip")
+    restored = restore(settings, other, tmp_path / "home.zip", now=_NOW)
     check_migrated(other)
     assert restored.manifest == manifest
     assert everything(other) == everything(store)
@@ -97,7 +97,7 @@ def test_a_backup_goes_to_either_database_and_the_numbering_goes_on(
     migrate(other)
     fill(other)
     save(settings, other, tmp_path / "home.zip", now=_NOW)
-    restore(settings, store, tmp_path / "home.zip")
+    restore(settings, store, tmp_path / "home.zip", now=_NOW)
     assert everything(store) == everything(other)
     with store.write() as session:
         added = RecordedNight(session).telescope("roof")
@@ -120,7 +120,7 @@ def test_a_backup_sees_one_moment_while_others_write(
 
     monkeypatch.setattr("skyrelay.backup.saving.tables_of", and_somebody_writes)
     save(settings, store, tmp_path / "home.zip", now=_NOW)
-    restore(settings, other, tmp_path / "home.zip")
+    restore(settings, other, tmp_path / "home.zip", now=_NOW)
     assert everything(other) == before
     assert everything(store) != before
 
@@ -136,9 +136,9 @@ def test_a_home_is_replaced_only_when_that_is_said(settings: Settings, store: St
     fill(store, "M 51")
     before = everything(store)
     with pytest.raises(BackupError, match="holds a home already"):
-        restore(settings, store, saved)
+        restore(settings, store, saved, now=_NOW)
     assert everything(store) == before
-    restore(settings, store, saved, replace=True)
+    restore(settings, store, saved, now=_NOW, replace=True)
     assert {row[3] for row in everything(store)["blocks"]} != {row[3] for row in before["blocks"]}
     assert len(everything(store)["frames"]) == len(before["frames"])
 
@@ -151,8 +151,13 @@ def test_the_key_is_left_out_and_what_it_opened_is_named(
     )
     save(settings, store, tmp_path / "without.zip", now=_NOW)
     assert zipfile.ZipFile(tmp_path / "without.zip").namelist().count("files/secret.key") == 0
-    [to_enter] = restore(settings, other, tmp_path / "without.zip").to_enter_again
+    [to_enter] = restore(settings, other, tmp_path / "without.zip", now=_NOW).to_enter_again
     assert "skyrelay secrets set" in to_enter
+    elsewhere = settings.model_copy(update={"data_dir": tmp_path / "elsewhere"})
+    restore(elsewhere, other, tmp_path / "without.zip", now=_NOW, replace=True)
+    SecretStore(other, elsewhere.key_path).put(
+        "crowdsky.password", SecretStr("anew"), now=_NOW, actor="person"
+    )
 
 
 def test_with_the_key_the_secrets_come_back(
@@ -165,7 +170,7 @@ def test_with_the_key_the_secrets_come_back(
     assert stat.S_IMODE((tmp_path / "home.zip").stat().st_mode) == 0o600
     elsewhere = settings.model_copy(update={"data_dir": tmp_path / "elsewhere"})
     elsewhere.data_dir.mkdir()
-    assert restore(elsewhere, other, tmp_path / "home.zip").to_enter_again == ()
+    assert restore(elsewhere, other, tmp_path / "home.zip", now=_NOW).to_enter_again == ()
     assert stat.S_IMODE(elsewhere.key_path.stat().st_mode) == 0o600
     kept = SecretStore(other, elsewhere.key_path).read()
     assert kept["crowdsky.password"].get_secret_value() == "hush"
@@ -194,7 +199,7 @@ def test_a_damaged_backup_changes_nothing(
 ) -> None:
     changed = rewritten(saved, tmp_path / "home.zip", name, content)
     with pytest.raises(BackupError, match=said):
-        restore(settings, other, changed, replace=True)
+        restore(settings, other, changed, now=_NOW, replace=True)
     assert everything(other) == {}
 
 
@@ -208,7 +213,7 @@ def test_a_file_that_is_none_of_ours_is_not_written(
     with zipfile.ZipFile(changed, "a") as archive:
         archive.writestr(f"files/{member}", "x")
     with pytest.raises(BackupError, match="none of ours"):
-        restore(settings, other, changed)
+        restore(settings, other, changed, now=_NOW)
     assert everything(other) == {}
     assert list(tmp_path.rglob("escaped")) == []
 
@@ -223,7 +228,7 @@ def with_manifest(file: Path, changed: Path, **fields: Any) -> Path:
 def test_what_is_no_archive_at_all_is_named(settings: Settings, other: Store, tmp_path: Path) -> None:
     (tmp_path / "home.zip").write_bytes(b"PK\x03\x04 half a download")
     with pytest.raises(BackupError, match=r"home\.zip is damaged, or no backup"):
-        restore(settings, other, tmp_path / "home.zip")
+        restore(settings, other, tmp_path / "home.zip", now=_NOW)
 
 
 def test_a_backup_of_a_later_release_is_left_alone(
@@ -231,7 +236,7 @@ def test_a_backup_of_a_later_release_is_left_alone(
 ) -> None:
     changed = with_manifest(saved, tmp_path / "home.zip", schema_revision="9999")
     with pytest.raises(BackupError, match="later than this one"):
-        restore(settings, other, changed)
+        restore(settings, other, changed, now=_NOW)
 
 
 def test_no_backup_is_written_over_another(settings: Settings, other: Store, tmp_path: Path) -> None:
@@ -252,5 +257,5 @@ def test_a_database_of_an_earlier_release_is_copied_before_it_is_brought_to_this
     assert upgrade(settings, old, now=_NOW) is None  # nothing to do: no copy
     old.close()
     [copy] = (settings.data_dir / "backups").iterdir()
-    assert restore(settings, other, copy).manifest.schema_revision == "0004"
+    assert restore(settings, other, copy, now=_NOW).manifest.schema_revision == "0004"
     check_migrated(other)

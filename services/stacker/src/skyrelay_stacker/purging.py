@@ -234,6 +234,10 @@ def _remove_all(workshop: Workshop, part_id: int, seestar: Seestar, lease: HeldL
     for file in doomed:
         if workshop.shutting_down.is_set():
             return False
+        status = seestar.state()
+        if status.state not in MAY_BE_PURGED:  # somebody began to observe meanwhile
+            _wait(workshop, part_id, status, lease)
+            return False
         lease.check(A_DELETION)
         _mark(workshop, file.id, lease)
         _write_down(workshop, file.id, _delete(seestar, file))

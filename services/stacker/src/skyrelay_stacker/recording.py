@@ -19,8 +19,9 @@ from skyrelay.domain.night import night_of
 from skyrelay.domain.states import BlockState, FrameState
 from skyrelay.settings import StackingSettings
 from skyrelay.smb_path import SCHEME
+from skyrelay.store.receipts import ARRIVED_DELIVERIES
 from skyrelay.store.runs import forget_block
-from skyrelay.store.tables import Block, Frame, IgnoredFile, Telescope
+from skyrelay.store.tables import Block, Delivery, Frame, IgnoredFile, Telescope
 from skyrelay.store.transitions import audit, move_block
 
 ACTOR = "stacker"
@@ -350,7 +351,7 @@ def mark_presence(
 def hold_frames(
     session: Session, telescope_id: int, since: datetime | None, taken_after: datetime | None, now: datetime
 ) -> None:
-    """Hold what may have been taken with a wrong clock; what is in a stack already is settled.
+    """Hold what may have been taken with a wrong clock; what is in a stack, or has arrived raw, is settled.
 
     Parameters
     ----------
@@ -359,9 +360,13 @@ def hold_frames(
     taken_after
         Aware start from which on an exposure counts as taken since then; `None`: whenever.
     """
+    arrived = select(Delivery.block_id).where(
+        Delivery.block_id.is_not(None), Delivery.state.in_(ARRIVED_DELIVERIES)
+    )
     doubtful = select(Frame).where(
         Frame.telescope_id == telescope_id,
         Frame.stack_id.is_(None),
+        or_(Frame.is_sent_raw.is_(False), Frame.block_id.not_in(arrived)),
         Frame.needs_release.is_(False),
         Frame.released_at.is_(None),
     )
@@ -377,6 +382,7 @@ def hold_frames(
 def _hold(frame: Frame) -> int | None:
     """Hold a frame; give the block that it leaves."""
     left, frame.block_id, frame.needs_release = frame.block_id, None, True
+    frame.is_sent_raw = False  # its block's raw frames go without it; once released it counts as late
     if frame.state != FrameState.UNREADABLE:
         frame.state, frame.state_reason = FrameState.CLOCK_WRONG, _HELD
     return left

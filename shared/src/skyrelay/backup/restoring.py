@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import IO
 from zipfile import BadZipFile, ZipFile
@@ -20,9 +21,11 @@ from skyrelay.backup.errors import BackupError
 from skyrelay.backup.home_files import in_words, place_of
 from skyrelay.backup.manifest import Manifest, SavedTable, read_manifest
 from skyrelay.backup.rows import continue_numbering, delete_rows, read_rows, tables_of, write_rows
+from skyrelay.errors import ConfigurationError
 from skyrelay.settings import Settings
 from skyrelay.store.engine import Store
 from skyrelay.store.migrate import migrate
+from skyrelay.store.secrets import SecretStore
 
 _LONGEST_LINE = 64 * 1024 * 1024  # bytes; a row is a few hundred
 _MOST_FILE_BYTES = 1024 * 1024  # a key, or credentials
@@ -36,7 +39,9 @@ class Restored:
     to_enter_again: tuple[str, ...]
 
 
-def restore(settings: Settings, store: Store, file: Path, *, replace: bool = False) -> Restored:
+def restore(
+    settings: Settings, store: Store, file: Path, *, now: datetime, replace: bool = False
+) -> Restored:
     """Put a backup in the place of what the database and ``data_dir`` hold; all of it or nothing.
 
     A backup of an earlier release is brought to this one's schema beside, so that the database changes in
@@ -46,6 +51,8 @@ def restore(settings: Settings, store: Store, file: Path, *, replace: bool = Fal
     ----------
     store
         Where to; it need not be migrated.
+    now
+        Aware UTC.
     replace
         Whether rows that are there may go.
 
@@ -64,6 +71,7 @@ def restore(settings: Settings, store: Store, file: Path, *, replace: bool = Fal
                 migrate(store)
                 _exchange(staged, store, replace=replace)
             _put_files(files)
+            _forget_unreadable(settings, store, now)
     except (BadZipFile, EOFError, ZlibError) as error:
         raise BackupError(f"{file} is damaged, or no backup: {error}") from error
     except OSError as error:
@@ -76,6 +84,15 @@ def rows_there(store: Store) -> int:
     with store.engine.connect() as connection:
         counts = (select(func.count()).select_from(table) for table in tables_of(connection))
         return sum(connection.execute(count).scalar_one() for count in counts)
+
+
+def _forget_unreadable(settings: Settings, store: Store, now: datetime) -> None:
+    """Take secrets away whose key was left out: they would keep the services from starting."""
+    secrets = SecretStore(store, settings.key_path)
+    try:
+        secrets.check_key()
+    except ConfigurationError:
+        secrets.forget(now=now, actor="restore")
 
 
 class _staged:  # noqa: N801 - a context manager, named as its use reads

@@ -62,7 +62,7 @@ def restore(
             copy = settings.data_dir / FOLDER / f"replaced-{default_name(now)}"
             save(settings, store, copy, now=now, with_key=True)
             typer.echo(f"A copy of what was there is in {copy}: it holds secrets.")
-        restored = put_back(settings, store, file, replace=True)
+        restored = put_back(settings, store, file, now=now, replace=True)
         store.close()
     manifest = restored.manifest
     typer.echo(f"Restored as of {manifest.created_at:%Y-%m-%d %H:%M} UTC, from release {manifest.release}.")

@@ -134,7 +134,7 @@ def _owe(session: Session, block: Block, now: datetime, actor: str) -> Delivery:
         session.add(delivery)
     elif delivery.state == DeliveryState.DEAD:  # an earlier one, withdrawn or given up
         again: dict[str, Any] = {"needs_you": False, "next_attempt_at": None, "raw_frames": None}
-        again |= {"raw_session": None, "ask_first": False}
+        again |= {"raw_session": None, "ask_first": False, "given_up_at": None}
         move_delivery(session, delivery, DeliveryState.PENDING, now=now, actor=actor, reason=reason, **again)
     else:
         audit(session, now=now, actor=actor, subject=("delivery", delivery.id), event="owed again")

@@ -13,7 +13,8 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from skyrelay.access.tokens import Scope
 from skyrelay.logs import get_logger
 from skyrelay.queue.tasks import TaskName
-from skyrelay.settings import Settings, SettingsRefused
+from skyrelay.settings import Settings, SettingsRefused, setting_fields
+from skyrelay.settings_page import is_secret
 from skyrelay.store.setting_lines import SettingLine, setting_lines
 from skyrelay_gateway.context import ConfiguredDep, Gateway, GatewayDep
 from skyrelay_gateway.first_run.forms import FormDep, text
@@ -43,15 +44,20 @@ def change_setting(
     """Change one setting, or (``unset``) have its default count again."""
     key, written = text(form, "key"), text(form, "value")
     try:
-        value = None if text(form, "unset") else _read(key, written)
+        value = None if text(form, "unset") else written if _is_secret(key) else _read(key, written)
         with gateway.store.write() as session:
             change(gateway, session, configured, {key: value})
     except SettingsRefused as error:
         problems = dict(error.problems)
-        return _page(request, gateway, configured, problems=problems, written={key: written}, status=422)
+        kept = {} if _is_secret(key) else {key: written}
+        return _page(request, gateway, configured, problems=problems, written=kept, status=422)
     get_logger(__name__).info("a setting was changed", key=key)
     try_to_nudge(gateway, TaskName.RECONCILE_STACKING)
     return RedirectResponse("settings", 303)
+
+
+def _is_secret(key: str) -> bool:
+    return key in setting_fields() and is_secret(key)
 
 
 def _read(key: str, written: str) -> JsonValue:
