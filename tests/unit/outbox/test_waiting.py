@@ -18,12 +18,14 @@ EVENING = datetime(2025, 3, 26, 21, 20, 32)  # noqa: DTZ001 - a telescope's wall
 LATER = NOW + timedelta(minutes=10)
 
 
-def owed(store: Store, state: DeliveryState, **columns: Any) -> Wanted:
+def owed(store: Store, state: DeliveryState, fetched_at: datetime | None = NOW, **columns: Any) -> Wanted:
     """Write a delivery down; give what is wanted of it."""
     with store.write() as session:
         night = RecordedNight(session)
         block = night.block(night.telescope(), "M 94", EVENING, BlockState.STACKED, frames=3)
-        delivery = night.delivery(night.stack(block), state)
+        stack = night.stack(block)
+        stack.fetched_at = fetched_at
+        delivery = night.delivery(stack, state)
         for name, value in columns.items():
             setattr(delivery, name, value)
         session.flush()
@@ -36,6 +38,12 @@ def account(store: Store, **columns: Any) -> None:
         row = destination(session, "crowdsky", NOW)
         for name, value in {"next_probe_at": None, **columns}.items():
             setattr(row, name, value)
+
+
+def test_what_is_still_on_its_telescope_is_not_waited_for(store: Store) -> None:
+    held = held_up(store, owed(store, DeliveryState.PENDING, fetched_at=None), NOW)
+    assert held is not None
+    assert "still on its telescope" in held
 
 
 @pytest.mark.parametrize("state", [DeliveryState.ACCEPTED, DeliveryState.CONFIRMED, DeliveryState.DEAD])

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from skyrelay.domain.states import DeliveryState
 from skyrelay.outbox.due import SENDABLE
 from skyrelay.store.engine import Store
-from skyrelay.store.tables import Delivery, Destination
+from skyrelay.store.tables import Delivery, Destination, Stack
 from skyrelay.store.tables.destinations import CROWDSKY
 
 _PATIENCE = timedelta(seconds=30)  # for what is to be tried again; a server that is away longer is for later
@@ -21,13 +21,14 @@ _PORTION = 500  # of ids in one question: SQLite takes no more than some tens of
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a delivery stands; ``waits``: nobody has it in hand."""
+    """How a delivery stands; ``is_at_hand``: what it sends need not be fetched first."""
 
     state: DeliveryState
     reason: str
     needs_you: bool
     next_attempt_at: datetime | None
     is_in_hand: bool
+    is_at_hand: bool
     server_chunk_key: str | None
 
 
@@ -62,7 +63,9 @@ def look(store: Store, ids: Collection[int], now: datetime) -> Mapping[int, Stan
     with store.read() as session:
         for first in range(0, len(in_order), _PORTION):
             some = Delivery.id.in_(in_order[first : first + _PORTION])
-            found |= {row.id: _standing(row, now) for row in session.scalars(select(Delivery).where(some))}
+            query = select(Delivery, Stack.fetched_at).outerjoin(Stack, Stack.id == Delivery.stack_id)
+            for row, fetched_at in session.execute(query.where(some)):
+                found[row.id] = _standing(row, now, is_at_hand=row.stack_id is None or fetched_at is not None)
     return found
 
 
@@ -79,8 +82,12 @@ def held_up(store: Store, wanted: Wanted, now: datetime) -> str | None:
         return ""
     if any(each.is_in_hand or each.state is DeliveryState.ACCEPTED for each in open_ones):
         return None
+    waiting = [each for each in open_ones if each.state in SENDABLE]
+    at_hand = [each for each in waiting if each.is_at_hand]
+    if waiting and not at_hand:
+        return "what is left is still on its telescope: the services fetch it, and send it then"
     with store.read() as session:
-        return _hold_up(session, [each for each in open_ones if each.state in SENDABLE], now)
+        return _hold_up(session, at_hand, now)
 
 
 def _hold_up(session: Session, waiting: list[Standing], now: datetime) -> str | None:
@@ -96,12 +103,13 @@ def _hold_up(session: Session, waiting: list[Standing], now: datetime) -> str | 
     return f"nothing more can be sent for now: {why}"
 
 
-def _standing(row: Delivery, now: datetime) -> Standing:
+def _standing(row: Delivery, now: datetime, *, is_at_hand: bool) -> Standing:
     return Standing(
         state=DeliveryState(row.state),
         reason=row.reason,
         needs_you=row.needs_you,
         next_attempt_at=row.next_attempt_at,
         is_in_hand=row.lease_until is not None and row.lease_until > now,
+        is_at_hand=is_at_hand,
         server_chunk_key=row.server_chunk_key,
     )

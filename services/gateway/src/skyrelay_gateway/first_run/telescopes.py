@@ -117,13 +117,12 @@ def with_telescope(
     That is its namesake, or, where it has another name now, the one at its address.
     """
     page = page_values(session)
+    kept = page.get("telescopes", [])
     others = [
-        each
-        for each in page.get("telescopes", [])
-        if each["name"] != entry["name"] and _address_of(each) != _address_of(entry)
+        each for each in kept if each["name"] != entry["name"] and _address_of(each) != _address_of(entry)
     ]
     changes: dict[str, Any] = {"telescopes": [*others, dict(entry)]}
-    roots = _roots_without(page, str(entry["name"]))
+    roots = _roots_without(page, str(entry["name"]), *(each["name"] for each in kept if each not in others))
     if can_watch(settings):
         root = {"path": share_of(entry), "telescope": entry["name"]}
         changes["image_watcher.watch_path"] = [*roots, *([root] if watches else [])] or None
@@ -158,6 +157,6 @@ def _address_of(entry: Mapping[str, Any]) -> tuple[Any, Any]:
     return entry["host"], entry.get("rpc_port", PORTS["rpc_port"])
 
 
-def _roots_without(page: Mapping[str, Any], name: str) -> list[Any]:
+def _roots_without(page: Mapping[str, Any], *names: str) -> list[Any]:
     roots = page.get("image_watcher.watch_path") or []
-    return [each for each in roots if not (isinstance(each, Mapping) and each.get("telescope") == name)]
+    return [each for each in roots if not (isinstance(each, Mapping) and each.get("telescope") in names)]
