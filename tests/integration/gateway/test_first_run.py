@@ -129,7 +129,7 @@ def test_a_wrong_field_is_named_and_nothing_is_asked(first_run: FirstRun) -> Non
 
 
 def test_a_telescope_that_is_away_is_named_and_can_be_added_all_the_same(first_run: FirstRun) -> None:
-    fields = {"name": "garden", "host": "127.0.0.1", "rpc_port": str(free_port())}
+    fields = {"name": "garden", "host": "127.0.0.1", "rpc_port": str(free_port()), "watch": "yes"}
     page = first_run.said("/setup/telescopes/check", fields)
     assert "On, but its program does not run" in page
     assert "Add it all the same" in page
@@ -139,6 +139,7 @@ def test_a_telescope_that_is_away_is_named_and_can_be_added_all_the_same(first_r
     first_run.send("/setup/telescopes/check", {**fields, "name": "yard"})
     first_run.send("/setup/telescopes/add", {"trial": str(first_run.trials()[-1].id)})
     assert [each.name for each in first_run.settings().telescopes] == ["yard"]
+    assert [each.telescope for each in first_run.settings().image_watcher.watch_path] == ["yard"]
 
 
 def test_the_key_is_tried_and_what_is_wrong_is_named(
