@@ -31,9 +31,9 @@ router = APIRouter(
 _LOOK_EVERY_S = 0.2
 
 
-@router.post(
+@router.post(  # asked again it is harmless, and its answer holds a token, which is kept nowhere
     "/purge",
-    dependencies=[requires(Scope.CONTROL), Depends(require_json), IDEMPOTENT],
+    dependencies=[requires(Scope.CONTROL), Depends(require_json)],
     responses={
         202: {"model": PurgeAnswer, "description": "Not listed yet"},
         **problem_responses(409, 413, 415),
