@@ -61,17 +61,26 @@ def with_page_values(settings: Settings, page: Mapping[str, Any]) -> Settings:
 
     A value that fits no more (the file has changed since) is left out, and said.
     """
+    return _fitted(settings, page)[0]
+
+
+def fitting_values(settings: Settings, page: Mapping[str, Any]) -> dict[str, Any]:
+    """Give those of the page's values that can be used beside what file and environment say by now."""
+    return _fitted(settings, page)[1]
+
+
+def _fitted(settings: Settings, page: Mapping[str, Any]) -> tuple[Settings, dict[str, Any]]:
     usable = usable_values(settings, page)
     while usable:
         try:
-            return with_values(settings, usable)
+            return with_values(settings, usable), usable
         except SettingsRefused as error:
             wrong = {key for key in usable for name, _ in error.problems if _is_part(name, key)}
             # One does not go with another: Start stays pressed all the same, if that can be.
             wrong = wrong or set(usable) - {"setup"} or set(usable)
             _log.warning("settings of the page cannot be used", keys=sorted(wrong), problem=str(error))
             usable = {key: value for key, value in usable.items() if key not in wrong}
-    return settings
+    return settings, {}
 
 
 def usable_values(settings: Settings, page: Mapping[str, Any]) -> dict[str, Any]:

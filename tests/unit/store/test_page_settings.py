@@ -161,6 +161,14 @@ def test_a_value_that_the_file_has_made_impossible_is_left_out_alone(store: Stor
     assert (found.cloud.telescope, found.stacking.grace_s) == ("", 30.0)
 
 
+def test_what_fits_the_file_no_more_keeps_nobody_from_pressing_start(store: Store, tmp_path: Path) -> None:
+    change(store, configured(tmp_path), {"telescopes": [GARDEN]})
+    with_same_address = configured(tmp_path, telescopes=[{**GARDEN, "name": "yard"}])
+    assert change(store, with_same_address, {"setup": "done"}).is_set_up
+    found = settings_in_force(with_same_address, store)
+    assert ([each.name for each in found.telescopes], found.is_set_up) == (["yard"], True)
+
+
 def test_putting_the_page_on_twice_changes_nothing(store: Store, tmp_path: Path) -> None:
     settings = configured(tmp_path, crowdsky={"quiet_hours": "22:00-06:30"})
     page = {

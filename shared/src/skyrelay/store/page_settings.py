@@ -19,7 +19,13 @@ from sqlalchemy.orm import Session
 from skyrelay.domain.home_address import check_home_host, check_home_port
 from skyrelay.errors import PermanentError
 from skyrelay.settings import Settings, SettingsRefused, TelescopeSettings, setting_fields
-from skyrelay.settings_page import is_secret, usable_values, why_not_writable, with_values
+from skyrelay.settings_page import (
+    fitting_values,
+    is_secret,
+    usable_values,
+    why_not_writable,
+    with_values,
+)
 from skyrelay.smb_path import SmbPath
 from skyrelay.store.secrets import SECRET_NAMES, SecretStore
 from skyrelay.store.tables import SettingChange
@@ -95,7 +101,8 @@ def change_settings(
     if problems:
         raise SettingsRefused(problems)
     shown = {key: value for key, value in changes.items() if not is_secret(key)}
-    page = usable_values(settings, {**page_values(session), **shown})
+    # What was right once and fits the file no more keeps nobody from changing something else.
+    page = usable_values(settings, {**fitting_values(settings, page_values(session)), **shown})
     found = with_values(settings, {key: value for key, value in page.items() if value is not None})
     _check_leads_home(found, shown)
     for key, value in changes.items():
