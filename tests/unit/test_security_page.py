@@ -26,5 +26,5 @@ def test_the_example_loads(tmp_path: Path) -> None:
     (example,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     (tmp_path / "config.yaml").write_text(example, encoding="utf-8")
     gateway = load_settings(tmp_path / "config.yaml", environ={}).gateway
-    assert (gateway.root_path, gateway.hosts) == ("/sky", ("sky.example.org",))
+    assert (gateway.root_path, gateway.hosts) == ("/skyrelay", ("sky.example.org",))
     assert [str(network) for network in gateway.trusted_proxies] == ["192.168.1.2/32"]

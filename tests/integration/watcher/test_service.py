@@ -115,6 +115,9 @@ def test_an_unreadable_file_is_told_once_however_often_we_start(home: Home) -> N
     (home.photos / "bad.fit").write_bytes(b"not a picture")
     with home.watcher() as watcher:
         eventually(home.events)
+        eventually(
+            lambda: home.root().get("unreadable") == 1
+        )  # killed before that is noted, it tells it again
         watcher.kill()
         watcher.start()
         eventually(lambda: home.root().get("unreadable") == 1)
