@@ -60,7 +60,9 @@ def read(config: Path, path: str) -> Any:
     """Ask as any program that shares the folder of the services."""
     token = eventually(lambda: read_local_token(config.parent / "data"))
     headers = {"Authorization": f"Bearer {token}"}
-    return requests.get(page(config) + path, headers=headers, timeout=5).json()
+    answer = requests.get(page(config) + path, headers=headers, timeout=20)
+    assert answer.ok, answer.text
+    return answer.json()
 
 
 def is_ready(config: Path) -> bool:

@@ -82,11 +82,12 @@ def setup_banner(settings: GatewaySettings, code: str) -> str:
 def _make_local_token(gateway: Gateway, now: datetime) -> None:
     """Put a token into ``data_dir`` unless a good one lies there.
 
-    Who can read it there can read the database too.
+    Who can read it there can read the database too. It is known before it can be read: whoever finds the
+    file may come at once.
     """
     kept = read_local_token(gateway.settings.data_dir)
     with gateway.store.write() as session:
         if kept is not None and find_token(session, kept) is not None:
             return
         _, token = create_token(session, _LOCAL_NAME, Scope.CONTROL, now=now, actor=_ACTOR, is_local=True)
-        write_local_token(gateway.settings.data_dir, token)
+    write_local_token(gateway.settings.data_dir, token)
