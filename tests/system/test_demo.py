@@ -53,7 +53,7 @@ def test_a_simulated_night_of_two_telescopes_and_three_targets_is_accounted_for(
     ]
 
 
-@pytest.mark.parametrize("zone", ["", "Asia/Tokyo"])
+@pytest.mark.parametrize("zone", [pytest.param("", marks=pytest.mark.long), "Asia/Tokyo"])
 def test_real_frames_give_their_block_whatever_the_machines_zone_is(zone: str) -> None:
     if not REAL_FRAMES.is_dir():
         left_out("the real sub-frames of M 94 are not beside this checkout")

@@ -35,7 +35,7 @@ def submitted(folder: Path) -> int:
     return sum(int(file.read_text()) for file in folder.glob("done-?"))
 
 
-@pytest.mark.parametrize("total", [200, pytest.param(1000, marks=pytest.mark.system)])
+@pytest.mark.parametrize("total", [200, pytest.param(1000, marks=pytest.mark.long)])
 def test_each_measurement_arrives_once_through_an_outage_and_two_kills(tmp_path: Path, total: int) -> None:
     with SimulatedCloud(tmp_path / "cloud") as cloud:
 
