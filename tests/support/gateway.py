@@ -45,7 +45,7 @@ class GatewayClient:
 
     def get(self, path: str, **parameters: Any) -> requests.Response:
         """GET ``path``."""
-        return self._session.get(self.address + path, params=parameters, timeout=20)
+        return self._session.get(self.address + path, params=parameters, timeout=60)
 
     def read(self, path: str, **parameters: Any) -> Any:
         """GET ``path`` and give its JSON; fails unless the answer is a 200."""
@@ -55,11 +55,11 @@ class GatewayClient:
 
     def post(self, path: str, body: object) -> requests.Response:
         """POST ``body`` as JSON."""
-        return self._session.post(self.address + path, json=body, timeout=20)
+        return self._session.post(self.address + path, json=body, timeout=60)
 
     def send(self, method: str, path: str, **options: Any) -> requests.Response:
         """Send any other request."""
-        return self._session.request(method, self.address + path, timeout=20, **options)
+        return self._session.request(method, self.address + path, timeout=60, **options)
 
     def close(self) -> None:
         """Close the connections."""

@@ -60,7 +60,7 @@ def read(config: Path, path: str) -> Any:
     """Ask as any program that shares the folder of the services."""
     token = eventually(lambda: read_local_token(config.parent / "data"))
     headers = {"Authorization": f"Bearer {token}"}
-    answer = requests.get(page(config) + path, headers=headers, timeout=20)
+    answer = requests.get(page(config) + path, headers=headers, timeout=60)
     assert answer.ok, answer.text
     return answer.json()
 
