@@ -8,7 +8,6 @@ import tempfile
 from pathlib import Path
 
 from skyrelay.errors import TransientError
-from skyrelay.seestar.auth import load_signer
 from skyrelay.seestar.errors import KeyMissing, KeyRefused
 from skyrelay.store.page_settings import KEYS_FOLDER
 from skyrelay_gateway.texts import text as say
@@ -30,6 +29,8 @@ def keep_key(data_dir: Path, text: bytes) -> Path:
     TransientError
         If the folder cannot be written.
     """
+    from skyrelay.seestar.auth import load_signer  # with all of cryptography, which only this needs
+
     whole = text.replace(b"\r\n", b"\n").strip() + b"\n"
     if len(whole) > MOST_BYTES:
         raise NotAKey(say("setup.telescope.no_key"))

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from pydantic import SecretStr
 
-from skyrelay.crowdsky.client import CrowdSkyClient
 from skyrelay.crowdsky.errors import CredentialsRefused, CrowdSkyError
 from skyrelay.errors import ConfigurationError
 from skyrelay_gateway.texts import text
@@ -25,6 +24,8 @@ class Tried:
 
 def try_login(base_url: str, username: str, password: SecretStr) -> Tried:
     """Log in once, and say in plain words what came of it."""
+    from skyrelay.crowdsky.client import CrowdSkyClient  # with requests, which only this needs
+
     try:
         client = CrowdSkyClient(
             base_url, username, password, connect_timeout_s=_CONNECT_S, read_timeout_s=_READ_S
