@@ -15,6 +15,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -41,6 +42,7 @@ BLOCKS = 30_000
 FRAMES = 1_000_000
 TELESCOPES = 4
 VIEWERS = 200
+VISITORS = 8
 ROUNDS = 60
 WATCH_S = 20.0
 PAINTS = 7
@@ -87,7 +89,11 @@ def main() -> None:
         show_pages(port)
         show_paints(port)
         busy_mb = memory_mb(pid)
-        print(f"memory (PSS): {idle_mb:.0f} MB at the start, {busy_mb:.0f} MB after the pages")
+        visit_together(port)
+        print(
+            f"memory (PSS): {idle_mb:.0f} MB at the start, {busy_mb:.0f} MB after the pages, "
+            f"{memory_mb(pid):.0f} MB after {VISITORS} visitors at a time"
+        )
         show_viewers(pid, port)
 
 
@@ -103,6 +109,20 @@ def show_pages(port: int) -> None:
         table.add_row(page, *(f"{1000 * each:.1f} ms" for each in figures), f"{size[0] / 1000:.0f}")
     connection.close()
     Console(width=110).print(table)
+
+
+def visit_together(port: int) -> None:
+    """Have some visitors ask for all pages, all at the same time."""
+
+    def visit() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        for page in PAGES:
+            ask(connection, page)
+        connection.close()
+
+    with ThreadPoolExecutor(VISITORS) as visitors:
+        for visited in [visitors.submit(visit) for _ in range(2 * VISITORS)]:
+            visited.result()
 
 
 def show_paints(port: int) -> None:
