@@ -1,24 +1,28 @@
 """What the pages cost with a million frames, 30,000 blocks and 30,000 stacks in SQLite, and 200 who watch.
 
-The gateway runs as the process that people run. Each page is asked for over HTTP, one at a time; then its
-memory is read, and, while 200 streams of events are open and nothing happens, its processor time.
+The gateway runs as the process that people run. Each page is asked for over HTTP, one at a time, and painted
+by a Chromium without a cache; then its memory is read, and, while 200 streams of events are open and nothing
+happens, its processor time.
 """
 
 from __future__ import annotations
 
 import http.client
 import os
+import shutil
 import socket
 import statistics
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from playwright.sync_api import Browser, sync_playwright
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy import insert
@@ -28,6 +32,7 @@ from skyrelay.settings import GatewaySettings
 from skyrelay.store.engine import Store
 from skyrelay.store.migrate import migrate
 from skyrelay.store.tables import AuditEntry, Base, Block, Delivery, Frame, Stack, Telescope
+from support.browser import PHONE
 from support.ports import free_port
 from support.redis_server import RedisServer
 from support.service_process import ServiceProcess
@@ -37,8 +42,11 @@ BLOCKS = 30_000
 FRAMES = 1_000_000
 TELESCOPES = 4
 VIEWERS = 200
+VISITORS = 8
 ROUNDS = 60
 WATCH_S = 20.0
+PAINTS = 7
+PAINTED = ("/", "/gallery", "/sky", "/nights/2021-03-05")
 PAGES = (
     "/",
     "/?night=2021-03-05",
@@ -57,6 +65,10 @@ PAGES = (
     "/settings",
     "/parts/headline",
 )
+# The browser may have painted before it is asked, or be about to.
+_FIRST_PAINT = """() => new Promise((resolve) => new PerformanceObserver((list) => {
+  for (const entry of list.getEntriesByName("first-contentful-paint")) { resolve(entry.startTime); }
+}).observe({ type: "paint", buffered: true }))"""
 _FIRST = datetime(2020, 1, 1, 20, 0, tzinfo=UTC)
 _QUARTER = timedelta(minutes=15)
 _BLOCKS_A_NIGHT = 20
@@ -75,8 +87,13 @@ def main() -> None:
         pid = stack.enter_context(gateway(Path(folder), redis.url, port))
         idle_mb = memory_mb(pid)
         show_pages(port)
+        show_paints(port)
         busy_mb = memory_mb(pid)
-        print(f"memory (PSS): {idle_mb:.0f} MB at the start, {busy_mb:.0f} MB after the pages")
+        visit_together(port)
+        print(
+            f"memory (PSS): {idle_mb:.0f} MB at the start, {busy_mb:.0f} MB after the pages, "
+            f"{memory_mb(pid):.0f} MB after {VISITORS} visitors at a time"
+        )
         show_viewers(pid, port)
 
 
@@ -92,6 +109,46 @@ def show_pages(port: int) -> None:
         table.add_row(page, *(f"{1000 * each:.1f} ms" for each in figures), f"{size[0] / 1000:.0f}")
     connection.close()
     Console(width=110).print(table)
+
+
+def visit_together(port: int) -> None:
+    """Have some visitors ask for all pages, all at the same time."""
+
+    def visit() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        for page in PAGES:
+            ask(connection, page)
+        connection.close()
+
+    with ThreadPoolExecutor(VISITORS) as visitors:
+        for visited in [visitors.submit(visit) for _ in range(2 * VISITORS)]:
+            visited.result()
+
+
+def show_paints(port: int) -> None:
+    """Have a browser of a telephone's size open some pages as for the first time."""
+    program = shutil.which("chromium")
+    if program is None:
+        print("Chromium is not installed: no paint is measured")
+        return
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        for page in PAINTED:
+            seconds = [painted_after(browser, f"http://127.0.0.1:{port}{page}") for _ in range(PAINTS)]
+            print(
+                f"first paint of {page}: {1000 * statistics.median(seconds):.0f} ms, "
+                f"the slowest of {PAINTS} {1000 * max(seconds):.0f} ms"
+            )
+        browser.close()
+
+
+def painted_after(browser: Browser, address: str) -> float:
+    """Give the seconds from asking for a page to its first contentful paint, in a fresh profile."""
+    page = browser.new_page(viewport=PHONE)
+    page.goto(address, wait_until="load")
+    first = page.evaluate(_FIRST_PAINT)
+    page.close()
+    return float(first) / 1000
 
 
 def ask(connection: http.client.HTTPConnection, page: str) -> tuple[float, int]:
@@ -156,7 +213,6 @@ def gateway(folder: Path, redis_url: str, port: int) -> Iterator[int]:
     own = {"host": "127.0.0.1", "port": port, **({"auth": "none"} if has_login() else {})}
     settings = {"setup": "done", "data_dir": str(folder), "redis_url": redis_url, "gateway": own}
     with ServiceProcess("gateway", folder, settings) as process:
-        process.start()
         eventually(lambda: answers(port))
         yield process.pid
 

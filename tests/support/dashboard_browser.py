@@ -60,15 +60,29 @@ def let_visitor_in(page: Page, store: Store, gateway: GatewayClient, now: dateti
     page.context.add_cookies([{"name": SESSION, "value": cookie, "url": gateway.address}])
 
 
-def serious_faults(page: Page) -> list[str]:
-    """Name what axe finds to keep people from using a page."""
-    found = Axe().run(page).response["violations"]
+def serious_faults(page: Page, *rules: str) -> list[str]:
+    """Name what axe finds to keep people from using a page; with ``rules``, by these alone."""
+    options = {"runOnly": list(rules)} if rules else {}
+    found = Axe().run(page, options=options).response["violations"]
     return [
         f"{fault['id']} at {node['target']}: {node['failureSummary']}"
         for fault in found
         if fault["impact"] in _SERIOUS
         for node in fault["nodes"]
     ]
+
+
+def wear(page: Page, theme: str) -> None:
+    """Put a theme on a page, without what lies over all of it in red light: axe cannot see through that."""
+    page.evaluate(
+        """theme => {
+          const sheet = new CSSStyleSheet();
+          sheet.replaceSync(":root::after { display: none !important; } * { transition: none !important; }");
+          document.adoptedStyleSheets = [sheet];
+          document.documentElement.dataset.theme = theme;
+        }""",
+        theme,
+    )
 
 
 def other_light(page: Page) -> int:

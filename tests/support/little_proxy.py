@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 from urllib.parse import urlsplit
@@ -26,10 +26,10 @@ class _Handler(BaseHTTPRequestHandler):
             return
         path = self.path.removeprefix(self.prefix) if self.strips else self.path
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        connection = http.client.HTTPConnection(self.target, timeout=20)
-        connection.request(self.command, path or "/", body, self._headers())
-        self._answer(connection.getresponse())
-        connection.close()
+        with closing(http.client.HTTPConnection(self.target, timeout=20)) as connection:
+            connection.request(self.command, path or "/", body, self._headers())
+            with connection.getresponse() as answer, suppress(ConnectionError):  # who asked may be gone
+                self._answer(answer)
 
     def _headers(self) -> dict[str, str]:
         passed = {name: value for name, value in self.headers.items() if name.lower() not in _OF_ONE_HOP}
@@ -40,6 +40,9 @@ class _Handler(BaseHTTPRequestHandler):
         return {**passed, **ours, "X-Forwarded-Host": self.headers["Host"]}
 
     def _answer(self, answer: http.client.HTTPResponse) -> None:
+        if answer.headers.get_content_type() == "text/event-stream":
+            self._pass_events(answer)
+            return
         content = answer.read()
         self.send_response_only(answer.status)
         for name, value in answer.getheaders():
@@ -48,6 +51,18 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
+
+    def _pass_events(self, answer: http.client.HTTPResponse) -> None:
+        """Hand a stream on as it comes, until one of the two ends it."""
+        self.close_connection = True
+        self.send_response_only(answer.status)
+        self.send_header("Content-Type", answer.headers["Content-Type"])
+        self.send_header("Connection", "close")
+        self.end_headers()
+        with suppress(OSError):
+            while part := answer.read1(4096):
+                self.wfile.write(part)
+                self.wfile.flush()
 
     do_GET = do_POST = do_DELETE = _pass_on  # noqa: N815 - the base's names
 

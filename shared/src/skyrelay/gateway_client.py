@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import requests
-
 from skyrelay.access.local_token import read_local_token
 from skyrelay.errors import PermanentError, TransientError
 from skyrelay.settings import GatewaySettings, Settings
@@ -48,6 +46,8 @@ def tell_gateway(settings: Settings, path: str, body: Mapping[str, Any]) -> Any:
 def _speak(settings: Settings, method: str, path: str, **content: Any) -> Any:
     address = gateway_address(settings.gateway)
     content |= {"headers": _credentials(settings), "timeout": _TIMEOUT_S, "allow_redirects": False}
+    import requests  # who only wants the address does not load it
+
     try:
         with requests.Session() as session:
             session.trust_env = False  # no proxy of the environment stands between us and ourselves

@@ -68,7 +68,12 @@ def test_frames_that_only_a_watched_folder_has_are_offered_and_sent_when_asked_f
     gateway: GatewayClient, store: Store, redis_server: RedisServer
 ) -> None:
     (offer,) = [need for need in needs(gateway) if need["action"]]
-    assert offer["action"] == {"label": "Send raw frames", "path": "api/v1/raw", "body": {"block_id": 1}}
+    action = offer["action"]
+    assert (action["label"], action["path"], action["body"]) == (
+        "Send raw frames",
+        "api/v1/raw",
+        {"block_id": 1},
+    )
     assert "a watched folder has them" in offer["reason"]
 
     answer = gateway.post("/" + offer["action"]["path"], offer["action"]["body"])

@@ -10,10 +10,11 @@ from skyrelay.domain.states import HOST_ANSWERS, Reach, TelescopeState
 from skyrelay.store.tables import Telescope
 from skyrelay_gateway.problems import nearest
 from skyrelay_gateway.words import (
-    REACH_WORDS,
-    TELESCOPE_REMEDIES,
-    TELESCOPE_WORDS,
+    NEEDS_A_PERSON,
     ago,
+    reach_words,
+    remedy_words,
+    state_words,
     telescope_words,
 )
 
@@ -21,9 +22,9 @@ NOW = datetime(2025, 3, 27, 1, 15, tzinfo=UTC)
 
 
 def test_every_state_of_a_telescope_has_words_of_its_own() -> None:
-    assert set(TELESCOPE_WORDS) == set(TelescopeState)
-    assert len(set(TELESCOPE_WORDS.values())) == len(TELESCOPE_WORDS)
-    assert TelescopeState.UNREACHABLE not in TELESCOPE_REMEDIES, "a sleeping telescope needs nobody"
+    assert len({state_words(state) for state in TelescopeState}) == len(TelescopeState)
+    assert len({remedy_words(state) for state in NEEDS_A_PERSON}) == len(NEEDS_A_PERSON)
+    assert TelescopeState.UNREACHABLE not in NEEDS_A_PERSON, "a sleeping telescope needs nobody"
 
 
 def words(state: TelescopeState, reach: Reach | None = None) -> str:
@@ -32,7 +33,7 @@ def words(state: TelescopeState, reach: Reach | None = None) -> str:
 
 def test_each_way_of_being_away_has_words_of_its_own_and_no_more_is_claimed_than_is_known() -> None:
     away = {reach: words(TelescopeState.UNREACHABLE, reach) for reach in Reach if reach is not Reach.ANSWERS}
-    assert away == REACH_WORDS
+    assert away == {reach: reach_words(reach) for reach in away}
     assert len(set(away.values())) == len(away)
     for reach, said in away.items():
         is_there = reach in HOST_ANSWERS - {Reach.STRANGER}

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from skyrelay.domain.block import BLOCK_MINUTES
 from skyrelay.domain.states import BlockState, DeliveryState
+from skyrelay.store.late_frames import count_late
 from skyrelay.store.receipts import Stage, stage_of
 from skyrelay.store.tables import Block, Delivery, Stack, Telescope
+from skyrelay_gateway.actions import send_offered, stack_again
 from skyrelay_gateway.audit_log import AuditView, history_of
 from skyrelay_gateway.listings import Filters, list_stacks, one_stack
-from skyrelay_gateway.models import DeliveryView, StackView
+from skyrelay_gateway.models import Action, DeliveryView, StackView
 from skyrelay_gateway.paging import PageRequest
 from skyrelay_gateway.problems import Problem
 from skyrelay_gateway.views import delivery_view
@@ -42,11 +45,17 @@ class Wall:
 
 @dataclass(frozen=True, slots=True)
 class StackStory:
-    """One stack with its deliveries and what happened to it, the earliest first."""
+    """One stack with its deliveries and what happened to it, the earliest first.
+
+    ``offer`` has one sent that another tool made, ``again`` its block stacked with the ``late_frames`` too.
+    """
 
     picture: Picture
     has_file: bool
     deliveries: tuple[DeliveryView, ...]
+    offer: Action | None
+    again: Action | None
+    late_frames: int
     history: tuple[AuditView, ...]
 
 
@@ -95,11 +104,15 @@ def tell_story(session: Session, stack_id: int) -> StackStory:
     rows = session.scalars(select(Delivery).where(Delivery.stack_id == stack_id).order_by(Delivery.id)).all()
     stack = session.get_one(Stack, stack_id)
     block = session.get_one(Block, stack.block_id)
+    late = count_late(session, [block.id]).get(block.id, 0)
     subjects = (("block", [block.id]), ("stack", [stack_id]), ("delivery", [row.id for row in rows]))
     return StackStory(
         picture=picture,
         has_file=_has_file(stack),
         deliveries=tuple(delivery_view(row, stack, block, view.telescope, None) for row in rows),
+        offer=send_offered(stack_id) if stack.is_offered and block.minutes == BLOCK_MINUTES else None,
+        again=stack_again(block.id, BlockState(block.state)) if late else None,
+        late_frames=late,
         history=history_of(session, subjects, _MOST_STEPS),
     )
 

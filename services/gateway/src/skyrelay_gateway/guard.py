@@ -6,6 +6,7 @@ says so or not; what a known caller may do is each route's word (`skyrelay_gatew
 
 from __future__ import annotations
 
+from dataclasses import replace
 from urllib.parse import quote
 
 from fastapi.concurrency import run_in_threadpool
@@ -24,6 +25,7 @@ from skyrelay_gateway.context import Gateway
 from skyrelay_gateway.cookies import SESSION
 from skyrelay_gateway.forms import HEADER, form_token, is_from_own_page, is_token_right
 from skyrelay_gateway.forwarded import route_path
+from skyrelay_gateway.page_frame import theme_of
 from skyrelay_gateway.problems import on_database_away, problem_response
 from skyrelay_gateway.readiness import check_readiness
 from skyrelay_gateway.templating import render
@@ -67,7 +69,7 @@ class Guard:
         except (DBAPIError, PoolTimeout) as error:
             refusal = await self._not_ready(request, path, error)
         else:
-            enter_visit(scope, visit)
+            enter_visit(scope, replace(visit, theme=theme_of(request)))
         await (refusal or self._app)(scope, receive, send)
 
     async def _visit(self, request: Request, path: str) -> Visit:
@@ -144,7 +146,7 @@ class Guard:
             "the database did not answer", problem=str(getattr(error, "orig", error))
         )
         parts = await run_in_threadpool(check_readiness, self._gateway)
-        return render("starting.html", 503, parts=parts)
+        return render("starting.html", 503, theme=theme_of(request), parts=parts)
 
 
 def _is_page(request: Request, path: str) -> bool:

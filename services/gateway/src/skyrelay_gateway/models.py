@@ -275,11 +275,17 @@ class IgnoredFiles(View):
 
 
 class Action(View):
-    """A call that a person may want to make: POST ``body`` to ``path``."""
+    """A call that a person may want to make: POST ``body`` to ``path``.
+
+    One with ``confirm`` cannot be taken back: that is what a person is asked before. ``done`` says afterwards
+    what comes of it.
+    """
 
     label: str
     path: str
     body: dict[str, Any]
+    confirm: str | None = None
+    done: str | None = None
 
 
 class NeedsYou(View):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import Select, and_, exists, func, or_, select
@@ -16,10 +16,12 @@ from skyrelay.store.held_frames import is_not_ok
 from skyrelay.store.late_frames import late_words
 from skyrelay.store.tables import Block, Delivery, Destination, Frame, Measurement, Stack, Telescope
 from skyrelay.store.tables.destinations import ARCHIVE
+from skyrelay_gateway.actions import stack_again
 from skyrelay_gateway.delivery_retries import can_be_retried
 from skyrelay_gateway.models import Action, NeedsYou, ServiceView
 from skyrelay_gateway.readiness import Signs, service_remedy
-from skyrelay_gateway.words import SETUP_WHAT_TO_DO, TELESCOPE_REMEDIES, TELESCOPE_WORDS
+from skyrelay_gateway.texts import text
+from skyrelay_gateway.words import NEEDS_A_PERSON, remedy_words, state_words
 
 _MOST_OF_A_KIND = 10  # a page of them helps nobody; the lists have all
 _OFFERED_FOR = timedelta(days=30)
@@ -27,50 +29,49 @@ _OFFERED_BLOCKS = frozenset(
     {BlockState.COLLECTING, BlockState.READY, BlockState.SKIPPED, BlockState.FAILED}
 )  # of what is stacked the rest came too late
 _HELD_FRAMES_FOR = timedelta(days=2)  # then only the receipt of their night tells of them
+_GONE = frozenset({BlockState.STACKED, BlockState.RAW})  # more frames come too late
 _FIRST_BEAT_WITHIN = timedelta(seconds=45)  # all services are started together
 _WAITING_BLOCKS = frozenset({BlockState.COLLECTING, BlockState.READY, BlockState.STACKING, BlockState.FAILED})
 # Frames can be seen before their telescope has first answered and is known to be a configured one.
 _MEETING = timedelta(hours=1)
-_HELD_REMEDIES = {
-    FrameState.UNREADABLE: "Copy them again from the telescope: they are read again once they change.",
-    FrameState.CLOCK_WRONG: "Set the clock right. These frames stay held, since their times cannot be "
-    "trusted: release them if you know better.",
-    FrameState.NOT_ON_TELESCOPE: "A telescope stacks only what lies on it: put them back, or let them be.",
-}
 
 
 def needs_of_setup(settings: Settings) -> Iterator[NeedsYou]:
     """Say that the set-up is not finished, when it is not."""
     if settings.setup == "ask":
-        yield NeedsYou(what="Skyrelay waits for your go", reason="setup: ask", what_to_do=SETUP_WHAT_TO_DO)
+        yield NeedsYou(
+            what=text("need.setup.what"), reason="setup: ask", what_to_do=text("need.setup.what_to_do")
+        )
 
 
 def needs_of_services(signs: Signs, services: Iterable[ServiceView], up_for: timedelta) -> Iterator[NeedsYou]:
     """Name the services that do not work; a new one has some time from our own start to show itself."""
     if signs.problem is not None:
         yield NeedsYou(
-            what="Redis does not answer",
-            reason=signs.problem,
-            what_to_do="Start it, or correct redis_url. Nothing is lost: work goes on when it is back.",
+            what=text("need.redis.what"), reason=signs.problem, what_to_do=text("need.redis.what_to_do")
         )
         return
     for service in services:
         remedy = service_remedy(service)
         is_new = service.state == "never seen" and up_for < _FIRST_BEAT_WITHIN
         if remedy is not None and not is_new:
-            reason = service.state if service.age_s is None else f"no sign of life for {service.age_s:.0f} s"
-            yield NeedsYou(what=f"The {service.service} does not work", reason=reason, what_to_do=remedy)
+            silent = text("need.service.silent", seconds=service.age_s or 0)
+            yield NeedsYou(
+                what=text("need.service.what", service=service.service),
+                reason=service.state if service.age_s is None else silent,
+                what_to_do=remedy,
+            )
 
 
 def needs_of_telescopes(session: Session) -> Iterator[NeedsYou]:
     """Name the telescopes whose state lasts until a person does something."""
-    query = select(Telescope).where(Telescope.state.in_(TELESCOPE_REMEDIES)).order_by(Telescope.name)
+    query = select(Telescope).where(Telescope.state.in_(NEEDS_A_PERSON)).order_by(Telescope.name)
     for telescope in session.scalars(query):
         state = TelescopeState(telescope.state)
         yield NeedsYou(
-            what=f"{telescope.name}: {TELESCOPE_WORDS[state].lower()}",
+            what=f"{telescope.name}: {state_words(state).lower()}",
             reason=telescope.state_reason,
-            what_to_do=TELESCOPE_REMEDIES[state],
+            what_to_do=remedy_words(state),
         )
 
 
@@ -78,15 +79,11 @@ def needs_of_destinations(session: Session) -> Iterator[NeedsYou]:
     """Name the destinations that nothing is sent to."""
     query = select(Destination).where(Destination.paused_reason.is_not(None)).order_by(Destination.name)
     for destination in session.scalars(query):
-        if destination.name == ARCHIVE:
-            reason = destination.paused_reason or ""
-            yield NeedsYou(what="The archive is full", reason=reason, what_to_do=_FULL_REMEDY)
-            continue
+        which = "archive" if destination.name == ARCHIVE else "destination"
         yield NeedsYou(
-            what=f"Deliveries to {destination.name} wait",
+            what=text(f"need.{which}.what", destination=destination.name),
             reason=destination.paused_reason or "",
-            what_to_do=f"Check the section {destination.name} of config.yaml, user name and password first; "
-            "deliveries go on by themselves once the account works.",
+            what_to_do=text(f"need.{which}.what_to_do", destination=destination.name),
         )
 
 
@@ -100,13 +97,24 @@ def needs_of_blocks(session: Session) -> Iterator[NeedsYou]:
     for block, telescope in session.execute(
         query.options(defer(Block.intent)).order_by(Block.id.desc()).limit(_MOST_OF_A_KIND)
     ):
-        start_local = block.start_at + timedelta(minutes=block.utc_offset_min)
         yield NeedsYou(
-            what=f"{block.target} on {telescope}, {start_local:%H:%M} in the night of {block.night}",
+            what=_name_of(block, telescope),
             reason=block.reason,
-            what_to_do="Put right what the reason names, then have it stacked again.",
-            action=Action(label="Stack again", path="api/v1/stack", body={"block_id": block.id}),
+            what_to_do=text("need.block.what_to_do"),
+            action=Action(label=text("need.block.action"), path="api/v1/stack", body={"block_id": block.id}),
         )
+
+
+def _name_of(block: Block, telescope: str) -> str:
+    """Name a block as a person knows it; its time is the telescope's."""
+    start_local = block.start_at + timedelta(minutes=block.utc_offset_min)
+    return text(
+        "need.block.what",
+        target=block.target,
+        telescope=telescope,
+        time=f"{start_local:%H:%M}",
+        night=block.night,
+    )
 
 
 def needs_of_late_frames(session: Session, now: datetime) -> Iterator[NeedsYou]:
@@ -116,17 +124,15 @@ def needs_of_late_frames(session: Session, now: datetime) -> Iterator[NeedsYou]:
         select(Block, Telescope.name)
         .join(Telescope, Telescope.id == Block.telescope_id)
         .options(defer(Block.intent))
-        .where(Block.id.in_(late), Block.state.in_(_TOO_LATE_FOR), Telescope.host.is_not(None))
+        .where(Block.id.in_(late), Block.state.in_(_GONE), Telescope.host.is_not(None))
         .order_by(Block.id.desc())
     )
     for block, telescope in session.execute(query.limit(_MOST_OF_A_KIND)):
-        start_local = block.start_at + timedelta(minutes=block.utc_offset_min)
-        again = Action(label="Stack again", path="api/v1/stack", body={"block_id": block.id, "again": True})
         yield NeedsYou(
-            what=f"{block.target} on {telescope}, {start_local:%H:%M} in the night of {block.night}",
-            reason=f"{late_words(late[block.id])} {_TOO_LATE_FOR[BlockState(block.state)]}",
-            what_to_do="Have it stacked again, which makes a second stack beside the first, or let it be.",
-            action=again,
+            what=_name_of(block, telescope),
+            reason=text(f"need.late.{block.state}", late=late_words(late[block.id])),
+            what_to_do=text("need.late.what_to_do"),
+            action=stack_again(block.id, BlockState(block.state)),
         )
 
 
@@ -149,11 +155,15 @@ def needs_of_lost_telescopes(session: Session, now: datetime) -> Iterator[NeedsY
         query = query.where(Block.updated_at <= now - _MEETING)
     for telescope, state_reason, number, night in session.execute(query):
         yield NeedsYou(
-            what=f"{number} block{'' if number == 1 else 's'} of {telescope} cannot be stacked",
-            reason=f"{telescope} has no address ({state_reason}); the first is of the night of {night}",
-            what_to_do="Put it, with its host, under `telescopes` in config.yaml and start Skyrelay again."
-            + (f" If it is {' or '.join(unmet)}, which has never answered: switch that on." if unmet else ""),
+            what=text("need.lost.what", n=number, telescope=telescope),
+            reason=text("need.lost.reason", telescope=telescope, reason=state_reason, night=night),
+            what_to_do=" ".join((text("need.lost.what_to_do"), *_if_it_is(unmet))),
         )
+
+
+def _if_it_is(unmet: Sequence[str]) -> Iterator[str]:
+    if unmet:
+        yield text("need.lost.unmet", names=text("need.lost.or").join(unmet))
 
 
 def _lost_query() -> Select[str, str, int, str]:
@@ -178,28 +188,31 @@ def needs_of_deliveries(session: Session) -> Iterator[NeedsYou]:
         .where(waits)
     )
     for delivery, subject in session.execute(query.order_by(Delivery.id.desc()).limit(_MOST_OF_A_KIND)):
-        name = subject if delivery.kind == DeliveryKind.STACK else f"{delivery.kind} of {subject}".rstrip()
-        again = Action(label="Send again", path=f"api/v1/deliveries/{delivery.id}/retry", body={})
-        if delivery.kind == DeliveryKind.RAW and delivery.state == DeliveryState.DEAD:
-            again = Action(label="Stack instead", path="api/v1/stack", body={"block_id": delivery.block_id})
         yield NeedsYou(
-            what=f"{name} to {delivery.destination}",
+            what=text(
+                "need.delivery.what", what=_what_of(delivery, subject), destination=delivery.destination
+            ),
             reason=delivery.reason or f"{delivery.state}",
-            what_to_do=_DELIVERY_REMEDIES.get(DeliveryState(delivery.state), _DELIVERY_REMEDY),
-            action=again if can_be_retried(delivery) else None,
+            what_to_do=text(
+                "need.delivery.unlisted"
+                if delivery.state == DeliveryState.ACCEPTED
+                else "need.delivery.what_to_do"
+            ),
+            action=_again(delivery) if can_be_retried(delivery) else None,
         )
 
 
-_TOO_LATE_FOR = {
-    BlockState.STACKED: "for its stack",
-    BlockState.RAW: "to be sent with its other raw frames",
-}
-_FULL_REMEDY = "Free some space on its disk; stacks are fetched again by themselves once there is some."
-_DELIVERY_REMEDY = "Put right what the reason names, then have it sent again."
-_DELIVERY_REMEDIES = {
-    DeliveryState.ACCEPTED: "If it is not on the server's web page, have it sent again: the list is asked "
-    "once more before."
-}
+def _what_of(delivery: Delivery, subject: str | None) -> str:
+    if delivery.kind == DeliveryKind.STACK:
+        return subject or ""
+    return text("tonight.deliveries.of", kind=delivery.kind, target=subject or "").rstrip()
+
+
+def _again(delivery: Delivery) -> Action:
+    if delivery.kind == DeliveryKind.RAW and delivery.state == DeliveryState.DEAD:
+        body = {"block_id": delivery.block_id}
+        return Action(label=text("need.delivery.instead"), path="api/v1/stack", body=body)
+    return Action(label=text("deliveries.retry"), path=f"api/v1/deliveries/{delivery.id}/retry", body={})
 
 
 def needs_of_frames_that_are_only_here(
@@ -219,12 +232,13 @@ def needs_of_frames_that_are_only_here(
         frames = frames_for_raw(session, block)
         if why_not_raw(block, telescope, frames) is not None:
             continue
-        start_local = block.start_at + timedelta(minutes=block.utc_offset_min)
         yield NeedsYou(
-            what=f"{block.target} on {telescope.name}, {start_local:%H:%M} in the night of {block.night}",
-            reason=f"not all of its {len(frames)} frames lie on the telescope; a watched folder has them",
-            what_to_do="Have the raw frames sent for CrowdSky to stack, put them back, or let them be.",
-            action=Action(label="Send raw frames", path="api/v1/raw", body={"block_id": block.id}),
+            what=_name_of(block, telescope.name),
+            reason=text("need.only_here.reason", n=len(frames)),
+            what_to_do=text("need.only_here.what_to_do"),
+            action=Action(
+                label=text("need.only_here.action"), path="api/v1/raw", body={"block_id": block.id}
+            ),
         )
 
 
@@ -232,9 +246,11 @@ def needs_of_frames(session: Session, now: datetime) -> Iterator[NeedsYou]:
     """Name the frames of the last days that are held."""
     for telescope, state, number, name in session.execute(_held_query(now - _HELD_FRAMES_FOR)):
         yield NeedsYou(
-            what=f"{number} frame{'' if number == 1 else 's'} of {telescope}: {state}",
-            reason=f"{name}" + (f" and {number - 1} more" if number > 1 else ""),
-            what_to_do=_HELD_REMEDIES[FrameState(state)],
+            what=text(
+                "need.held.what", frames=text("count.frames", n=number), telescope=telescope, state=state
+            ),
+            reason=f"{name} {text('and_more', n=number - 1)}" if number > 1 else f"{name}",
+            what_to_do=text("need.held." + state.replace(" ", "_")),
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from skyrelay.domain.block import BLOCK_MINUTES
@@ -35,6 +35,19 @@ def take_up(session: Session, request: OfferRequest, now: datetime) -> OfferAnsw
     return OfferAnswer(
         dry_run=request.dry_run, stacks=len(offered), names=tuple(stack.crowdsky_name for stack in offered)
     )
+
+
+def count_offered(session: Session) -> tuple[int, int | None]:
+    """Give how many stacks are offered, and the id of the only one."""
+    ids = session.scalars(_offered_ids().limit(2)).all()
+    if len(ids) < 2:
+        return len(ids), next(iter(ids), None)
+    return session.scalar(select(func.count()).select_from(_offered_ids().subquery())) or 0, None
+
+
+def _offered_ids() -> Select[int]:
+    query = select(Stack.id).join(Block, Block.id == Stack.block_id)
+    return query.where(Stack.is_offered.is_(True), Block.minutes == BLOCK_MINUTES)
 
 
 def _offered(session: Session, request: OfferRequest) -> Sequence[Stack]:

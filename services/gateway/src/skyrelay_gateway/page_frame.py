@@ -117,5 +117,5 @@ def render_page(
         What else the template shows; it gets ``clock``, a `WallClock`, and ``now`` (UTC) beside them.
     """
     clock = wall_clock(session, gateway.settings, gateway.clock())
-    frame = {"root": way_to_root(request), "theme": theme_of(request), "clock": clock, "now": clock.now}
+    frame = {"root": way_to_root(request), "clock": clock, "now": clock.now}
     return render(template, status_code, **{**frame, "here": here, **values})

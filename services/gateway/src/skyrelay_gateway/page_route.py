@@ -13,7 +13,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.concurrency import run_in_threadpool
 
 from skyrelay_gateway.context import Gateway
-from skyrelay_gateway.page_frame import theme_of, way_to_root
+from skyrelay_gateway.page_frame import way_to_root
 from skyrelay_gateway.problems import Problem
 from skyrelay_gateway.readiness import check_readiness
 from skyrelay_gateway.templating import render
@@ -52,4 +52,4 @@ def _starting(request: Request) -> Response:
 
 
 def _frame(request: Request) -> dict[str, str]:
-    return {"root": way_to_root(request), "theme": theme_of(request), "here": ""}
+    return {"root": way_to_root(request)}

@@ -19,6 +19,7 @@ from skyrelay.store.engine import Store
 from skyrelay_gateway.app import create_app
 from skyrelay_gateway.bounded_protocol import Limits, bounded_protocol
 from skyrelay_gateway.context import Gateway
+from skyrelay_gateway.lean import confine_memory, confine_threads
 from skyrelay_gateway.opening import open_when_ready
 
 _LONGEST_GOODBYE_S = 2  # for answers under way when told to stop; the whole stop takes less than 3 s
@@ -30,6 +31,7 @@ def main(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT."""
     stop = stop_on_signals()  # uvicorn hands the signal back to this handler when it has stopped
     store = Store(settings.database)
+    confine_memory(store)
     with connect_redis(settings.redis, answer_within_s=_LONGEST_REDIS_ANSWER_S) as redis:
         app = create_app(settings, store, redis, build_celery(settings.redis))
         limits = Limits(proxies=settings.gateway.trusted_proxies)
@@ -59,6 +61,11 @@ def _opening(gateway: Gateway) -> Iterator[None]:
 
 class GatewayServer(uvicorn.Server):
     """A server that ends its streams of events when it is told to stop: they would go on for ever."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen, with few threads."""
+        confine_threads()
+        await super().startup(sockets)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End the streams, then everything else."""

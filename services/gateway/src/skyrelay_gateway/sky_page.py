@@ -20,6 +20,7 @@ class Label:
     y: int
     text: str
     anchor: str = "middle"
+    dy: str = "1.1em"
 
 
 def values(sky: SkyMap) -> dict[str, Any]:
@@ -36,12 +37,12 @@ def values(sky: SkyMap) -> dict[str, Any]:
 
 def _hours() -> list[Label]:
     offsets = [(hour, hour * 15 if hour <= 12 else hour * 15 - 360) for hour in _HOURS]
-    return [Label(round(1000 * project(ra, 0)[0]), 66, f"{hour}h") for hour, ra in offsets]
+    return [Label(round(1000 * project(ra, 0)[0]), 0, f"{hour}h") for hour, ra in offsets]
 
 
 def _declinations() -> list[Label]:
     places = [(dec, project(180, dec)) for dec in _DECLINATIONS]
     return [
-        Label(round(1000 * x) - 20, round(1000 * y) + 16, f"{'−' if dec < 0 else '+'}{abs(dec)}°", "end")
+        Label(round(1000 * x) - 20, round(1000 * y), f"{'−' if dec < 0 else '+'}{abs(dec)}°", "end", ".35em")
         for dec, (x, y) in places
     ]

@@ -26,8 +26,8 @@ from skyrelay_gateway.models import (
 )
 from skyrelay_gateway.pauses import pause_views
 from skyrelay_gateway.readiness import Signs, read_signs, service_views
+from skyrelay_gateway.texts import text
 from skyrelay_gateway.views import telescope_view
-from skyrelay_gateway.words import SETUP_WHAT_TO_DO
 
 _IGNORED_SHOWN = 10
 
@@ -42,7 +42,9 @@ def build_status(gateway: Gateway) -> StatusView:
         return StatusView(
             version=__version__,
             at=now,
-            setup=SetupView(state=gateway.settings.setup, what_to_do=SETUP_WHAT_TO_DO if asks else None),
+            setup=SetupView(
+                state=gateway.settings.setup, what_to_do=text("need.setup.what_to_do") if asks else None
+            ),
             auth=gateway.settings.gateway.auth,
             services=services,
             telescopes=tuple(telescope_view(row) for row in session.scalars(_telescopes())),

@@ -20,7 +20,7 @@ from skyrelay_gateway.words import ago
 
 _CODE = re.compile(r"(`+)([^`]+)\1")
 # What the layout needs of a page; one that knows nothing of it (see skyrelay_gateway.page_frame) gets these.
-_LAYOUT: dict[str, Any] = {"here": "", "theme": "", "now": None}
+_LAYOUT: dict[str, Any] = {"here": "", "now": None}
 
 
 def _code(words: str) -> Markup:
@@ -78,7 +78,7 @@ def render(template: str, status_code: int = 200, **values: Any) -> HTMLResponse
     ``csrf_field()`` for its forms, and ``visit()``: who looks (`skyrelay_gateway.visits.Visit`).
 
     One that extends ``base.html`` gets ``root`` (what leads from its address to the gateway's root),
-    ``here`` (its place in the menu) and ``theme`` from `skyrelay_gateway.page_frame.render_page`.
+    ``here`` (its place in the menu) from `skyrelay_gateway.page_frame.render_page`; ``theme`` is the visit's.
     """
-    layout = {"root": _url("/")} | _LAYOUT
+    layout = _LAYOUT | {"root": _url("/"), "theme": current_visit().theme}
     return HTMLResponse(_environment().get_template(template).render(**(layout | values)), status_code)

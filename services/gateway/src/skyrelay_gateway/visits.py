@@ -53,12 +53,14 @@ ANYBODY = Caller(CallerKind.ANYBODY, Scope.ADMIN, name="anybody")
 class Visit:
     """One request, as templates see it.
 
-    ``root_path`` is what a reverse proxy puts before all our paths; ``form_token`` goes into every form.
+    ``root_path`` is what a reverse proxy puts before all our paths; ``form_token`` goes into every form;
+    ``theme`` is the one that was chosen in this browser, empty where the device's is to be taken.
     """
 
     caller: Caller = NOBODY
     root_path: str = ""
     form_token: str = ""
+    theme: str = ""
 
 
 _CURRENT: ContextVar[Visit] = ContextVar("visit")

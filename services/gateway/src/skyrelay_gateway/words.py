@@ -6,68 +6,61 @@ from datetime import datetime, timedelta
 
 from skyrelay.domain.states import Reach, TelescopeState
 from skyrelay.store.tables import Telescope
+from skyrelay_gateway.texts import text
 
-TELESCOPE_WORDS = {
-    TelescopeState.UNKNOWN: "Not asked yet",
-    TelescopeState.READY: "Idle, free to stack",
-    TelescopeState.OBSERVING: "Observing",
-    TelescopeState.STACKING: "Stacking",
-    TelescopeState.UNREACHABLE: "Asleep or out of reach",
-    TelescopeState.KEY_MISSING: "Wants a key that we do not have",
-    TelescopeState.KEY_REFUSED: "Refuses our key",
-    TelescopeState.BUSY_ELSEWHERE: "Busy with somebody else",
-    TelescopeState.FULL: "Its storage is full",
-    TelescopeState.CLOCK_WRONG: "Its clock is wrong",
-}
-# What "away" looks like from here. No power and no Wi-Fi look the same, so neither is claimed alone.
-REACH_WORDS = {
-    Reach.ABSENT: "Switched off or out of the Wi-Fi",
-    Reach.SILENT: "Asleep, off or out of the Wi-Fi",
-    Reach.BROKE_OFF: "Fell silent: Wi-Fi weak or gone",
-    Reach.REFUSED: "On, but its program does not run",
-    Reach.PROGRAM_SILENT: "On, but its program says nothing",
-    Reach.NO_SUCH_NAME: "Its name gives no address",
-    Reach.NO_NETWORK: "This server has no network",
-    Reach.STRANGER: "Something else is at its address",
-}
 # The states that go on until a person does something; an unreachable telescope is usually just asleep.
-TELESCOPE_REMEDIES = {
-    TelescopeState.KEY_MISSING: (
-        "Its firmware asks for a key: put the key file beside config.yaml and name it as key_path of this "
-        "telescope."
-    ),
-    TelescopeState.KEY_REFUSED: "Check that key_path of this telescope names the key for its firmware.",
-    TelescopeState.FULL: "Make room: move old targets off the telescope, or delete them in its app.",
-    TelescopeState.CLOCK_WRONG: "Connect its app once, which sets its clock; check this host's too.",
-}
-SETUP_WHAT_TO_DO = (
-    "Nothing is stacked or sent by itself yet. Go through the set-up at /setup and press Start, or put "
-    "`setup: done` into config.yaml (or SKYRELAY_SETUP=done) and start Skyrelay again."
+NEEDS_A_PERSON = frozenset(
+    {TelescopeState.KEY_MISSING, TelescopeState.KEY_REFUSED, TelescopeState.FULL, TelescopeState.CLOCK_WRONG}
 )
+
+
+def state_words(state: TelescopeState) -> str:
+    """Say in a few words what a telescope of that state is doing."""
+    return text("telescope_state." + _name(state))
+
+
+def reach_words(reach: Reach) -> str:
+    """Say how a telescope is away: what that looks like from here, and no more than is known."""
+    return text("telescope_away." + _name(reach))
+
+
+def remedy_words(state: TelescopeState) -> str:
+    """Say what a person does about a state that `NEEDS_A_PERSON`."""
+    return text("telescope_remedy." + _name(state))
+
+
+def _name(state: TelescopeState | Reach) -> str:
+    return state.value.replace(" ", "_")
 
 
 def telescope_words(row: Telescope) -> str:
     """Say in a few words what a telescope is doing; of one that is away, how."""
-    state = TelescopeState(row.state)
-    if state is TelescopeState.UNREACHABLE and row.reach is not None:
-        return REACH_WORDS.get(Reach(row.reach), TELESCOPE_WORDS[state])
-    return TELESCOPE_WORDS[state]
+    return words_of(TelescopeState(row.state), None if row.reach is None else Reach(row.reach))
+
+
+def words_of(state: TelescopeState, reach: Reach | None) -> str:
+    """Say what a telescope in this state is doing; of one that is away, how, where that is known."""
+    if state is TelescopeState.UNREACHABLE and reach is not None and reach is not Reach.ANSWERS:
+        return reach_words(reach)
+    return state_words(state)
 
 
 def ago(moment: datetime | None, now: datetime) -> str:
     """Write how long ago ``moment`` was, or how far ahead it lies."""
     if moment is None:
-        return "never"
+        return text("never")
     distance = now - moment
     if abs(distance) < timedelta(seconds=5):
-        return "now"
-    return f"{span(distance)} ago" if distance > timedelta(0) else f"in {span(-distance)}"
+        return text("time.now")
+    way = "time.ago" if distance > timedelta(0) else "time.ahead"
+    return text(way, span=span(abs(distance)))
 
 
 def span(duration: timedelta) -> str:
     """Write a duration with its largest unit."""
     seconds = int(duration.total_seconds())
-    for unit_s, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+    *larger, smallest = text("time.units").split()
+    for unit_s, unit in zip((86400, 3600, 60), larger, strict=True):
         if seconds >= unit_s:
             return f"{seconds // unit_s} {unit}"
-    return f"{seconds} s"
+    return f"{seconds} {smallest}"

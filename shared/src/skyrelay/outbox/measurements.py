@@ -12,12 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from sqlalchemy import Table, func, insert, select, update
 from sqlalchemy.orm import Session
 
-from skyrelay.cloud.client import CloudReceipt
 from skyrelay.cloud.errors import MeasurementInvalid
 from skyrelay.cloud.measurement import MeasurementKey, read_measurement
 from skyrelay.domain.states import OWED_DELIVERIES, DeliveryKind, DeliveryState
@@ -31,6 +30,9 @@ from skyrelay.store.engine import Store
 from skyrelay.store.tables import Delivery, Measurement
 from skyrelay.store.tables.destinations import CLOUD
 from skyrelay.store.transitions import audit, move_deliveries
+
+if TYPE_CHECKING:  # who only enqueues needs no client, nor requests
+    from skyrelay.cloud.client import CloudReceipt
 
 FIRST_TRY = timedelta(seconds=90)  # a lease: longer than any one call to the cloud may take
 _MEASUREMENTS, _DELIVERIES = cast("Table", Measurement.__table__), cast("Table", Delivery.__table__)

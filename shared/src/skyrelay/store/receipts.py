@@ -276,17 +276,24 @@ def _read(session: Session, night: date) -> _Records:
         .where(Block.night == name)
         .order_by(Telescope.name, Block.target, Block.exposure, Block.filter, Block.start_at)
     )
-    deliveries: dict[int, list[Delivery]] = defaultdict(list)
-    for delivery, block_id in session.execute(
-        select(Delivery, Block.id)
-        .outerjoin(Stack, Stack.id == Delivery.stack_id)
-        .join(Block, Block.id == func.coalesce(Stack.block_id, Delivery.block_id))
-        .where(Block.night == name)
-        .order_by(Delivery.id)
-    ):
-        deliveries[block_id].append(delivery)
     with_names = [(block, telescope, stack) for block, telescope, stack in blocks]
-    return _Records(with_names, _count(session, name), deliveries, _read_loose(session, night))
+    return _Records(
+        with_names, _count(session, name), _deliveries(session, name), _read_loose(session, night)
+    )
+
+
+def _deliveries(session: Session, night: str) -> Mapping[int, Sequence[Delivery]]:
+    """Give the deliveries of each block's stacks, or of its raw frames: asked for as one all are read."""
+    of_stacks = select(Delivery, Block.id).join(Stack, Stack.id == Delivery.stack_id)
+    queries = (
+        of_stacks.join(Block, Block.id == Stack.block_id),
+        select(Delivery, Block.id).join(Block, Block.id == Delivery.block_id),
+    )
+    rows = [row for query in queries for row in session.execute(query.where(Block.night == night))]
+    deliveries: dict[int, list[Delivery]] = defaultdict(list)
+    for delivery, block_id in sorted(rows, key=lambda row: row[0].id):
+        deliveries[block_id].append(delivery)
+    return deliveries
 
 
 def _count(session: Session, night: str) -> Mapping[int, Mapping[str, tuple[int, float]]]:

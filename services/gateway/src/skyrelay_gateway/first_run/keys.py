@@ -8,15 +8,11 @@ import tempfile
 from pathlib import Path
 
 from skyrelay.errors import TransientError
-from skyrelay.seestar.auth import load_signer
 from skyrelay.seestar.errors import KeyMissing, KeyRefused
 from skyrelay.store.page_settings import KEYS_FOLDER
+from skyrelay_gateway.texts import text as say
 
 MOST_BYTES = 16 * 1024  # a PEM key has some 2 kB
-_NO_KEY = (
-    "This is no key that a telescope takes: an RSA private key in PEM form is wanted, without a password. "
-    "It begins with a line such as -----BEGIN PRIVATE KEY-----"
-)
 
 
 class NotAKey(ValueError):  # noqa: N818 - what it is
@@ -33,9 +29,11 @@ def keep_key(data_dir: Path, text: bytes) -> Path:
     TransientError
         If the folder cannot be written.
     """
+    from skyrelay.seestar.auth import load_signer  # with all of cryptography, which only this needs
+
     whole = text.replace(b"\r\n", b"\n").strip() + b"\n"
     if len(whole) > MOST_BYTES:
-        raise NotAKey(_NO_KEY)
+        raise NotAKey(say("setup.telescope.no_key"))
     folder = data_dir / KEYS_FOLDER
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -46,7 +44,7 @@ def keep_key(data_dir: Path, text: bytes) -> Path:
         load_signer(written)
     except (KeyRefused, KeyMissing):
         written.unlink(missing_ok=True)
-        raise NotAKey(_NO_KEY) from None  # its words name a file that is gone
+        raise NotAKey(say("setup.telescope.no_key")) from None  # its words name a file that is gone
     file = folder / f"{hashlib.sha256(whole).hexdigest()[:16]}.pem"
     return written.replace(file)
 

@@ -17,25 +17,12 @@ from skyrelay.settings_page import why_not_writable
 from skyrelay.smb_path import SmbPath
 from skyrelay.store.page_settings import page_values
 from skyrelay_gateway.first_run.forms import number, text
-from skyrelay_gateway.words import REACH_WORDS, TELESCOPE_WORDS
+from skyrelay_gateway.texts import text as say
+from skyrelay_gateway.words import words_of
 
 PORTS = {"rpc_port": 4700, "http_port": 80, "smb_port": 445}
 SHARE, FOLDER = "EMMC Images", "MyWorks"  # as every model seen so far calls them
-_AGAIN = "Then check again."
-_STATE_REMEDIES = {
-    TelescopeState.KEY_MISSING: f"Its firmware (7.18 and later) asks for a key. Give it below. {_AGAIN}",
-    TelescopeState.KEY_REFUSED: f"Give the key that belongs to this telescope below. {_AGAIN}",
-}
-_REACH_REMEDIES = {
-    Reach.ABSENT: f"Switch it on, and see in its app that it is in this Wi-Fi. {_AGAIN}",
-    Reach.SILENT: f"Switch it on or wake it with its app, and see that it is in this Wi-Fi. {_AGAIN}",
-    Reach.REFUSED: "Wait a minute if it has just been switched on, or correct the address. " + _AGAIN,
-    Reach.PROGRAM_SILENT: f"Switch it off and on. {_AGAIN}",
-    Reach.NO_SUCH_NAME: f"Give its address, as its app or your router shows it. {_AGAIN}",
-    Reach.NO_NETWORK: f"Connect this server to the network that the telescope is in. {_AGAIN}",
-    Reach.STRANGER: f"Correct the address: this is no Seestar. {_AGAIN}",
-    Reach.BROKE_OFF: f"Bring it nearer to the Wi-Fi. {_AGAIN}",
-}
+_WANT_A_KEY = frozenset({TelescopeState.KEY_MISSING, TelescopeState.KEY_REFUSED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +52,7 @@ def problems_of(entry: Mapping[str, Any]) -> dict[str, str]:
     except ValidationError as error:
         for each in error.errors(include_url=False, include_input=False, include_context=False):
             name = str(each["loc"][0]) if each["loc"] else "name"
-            problems[name] = _WORDS.get(name) or str(each["msg"]).removeprefix("Value error, ")
+            problems[name] = _field_words(name) or str(each["msg"]).removeprefix("Value error, ")
     checks: list[tuple[str, Callable[[], object]]] = [
         ("host", lambda: check_home_host(str(entry["host"]))),
         *((name, partial(_check_port, entry, name)) for name in PORTS),
@@ -74,6 +61,10 @@ def problems_of(entry: Mapping[str, Any]) -> dict[str, str]:
         if name not in problems:
             problems |= _problem(name, check)
     return problems
+
+
+def _field_words(name: str) -> str | None:
+    return say(f"setup.telescope.give_{name}") if name in {"name", "host"} else None
 
 
 def _check_port(entry: Mapping[str, Any], name: str) -> None:
@@ -88,25 +79,28 @@ def _problem(name: str, check: Callable[[], object]) -> dict[str, str]:
     return {}
 
 
-_WORDS = {
-    "name": "Give it a name of letters, digits, spaces, dots or dashes.",
-    "host": "Give its address, such as 192.168.1.50.",
-}
-
-
 def outcome_of(answer: Mapping[str, Any]) -> Outcome:
     """Put what a look at a telescope found into words."""
     state, reach = TelescopeState(answer["state"]), Reach(answer["reach"])
     if state in IN_TOUCH:
-        who = " ".join(part for part in (answer["model"], f"(serial {answer['serial']})") if part)
-        firmware = f", firmware {answer['firmware']}" if answer["firmware"] else ""
-        return Outcome(True, f"It answers: {who}{firmware}", str(answer["reason"]), "")
-    words = TELESCOPE_WORDS[state]
-    if state is TelescopeState.UNREACHABLE:
-        words = REACH_WORDS.get(reach, words)
-    remedy = _STATE_REMEDIES.get(state) or _REACH_REMEDIES.get(reach, _AGAIN)
-    reason = "" if state in _STATE_REMEDIES else str(answer["reason"])  # it speaks of the file's key_path
-    return Outcome(False, words, reason, remedy)
+        return Outcome(True, say("setup.telescope.answers", who=_who(answer)), str(answer["reason"]), "")
+    # The reason of one that wants a key speaks of the file's key_path.
+    reason = "" if state in _WANT_A_KEY else str(answer["reason"])
+    return Outcome(False, words_of(state, reach), reason, _remedy(state, reach))
+
+
+def _who(answer: Mapping[str, Any]) -> str:
+    serial = say("setup.telescope.serial", serial=answer["serial"])
+    who = " ".join(part for part in (answer["model"], f"({serial})") if part)
+    firmware = answer["firmware"]
+    return f"{who}, {say('telescope.firmware', version=firmware)}" if firmware else who
+
+
+def _remedy(state: TelescopeState, reach: Reach) -> str:
+    again = say("setup.telescope.again")
+    if state in _WANT_A_KEY:
+        return say("setup.state." + state.replace(" ", "_")) + f" {again}"
+    return again if reach is Reach.ANSWERS else say("setup.reach." + reach.replace(" ", "_")) + f" {again}"
 
 
 def with_telescope(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-import requests
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
@@ -14,6 +14,9 @@ from starlette.exceptions import HTTPException
 from skyrelay.access.tokens import Scope
 from skyrelay_gateway.context import GatewayDep
 from skyrelay_gateway.visits import requires
+
+if TYPE_CHECKING:  # where nobody looks at Flower it is not loaded: a Pi's memory is small
+    import requests
 
 router = APIRouter(prefix="/flower", include_in_schema=False, dependencies=[requires(Scope.READ)])
 
@@ -53,6 +56,8 @@ def _pass_on(
         if body and "content-type" in request.headers
         else {}
     )
+    import requests
+
     session = requests.Session()
     session.trust_env = False  # what the environment calls its proxy is not asked for our own house
     try:

@@ -17,13 +17,11 @@ from skyrelay_gateway.forms import FORM
 from skyrelay_gateway.logins import Login, TooEarly, claim_and_log_in, log_in, log_out, person_of
 from skyrelay_gateway.own_path import own_path
 from skyrelay_gateway.templating import render
+from skyrelay_gateway.texts import text
 from skyrelay_gateway.visits import PUBLIC, CallerKind, Visit, VisitDep
 
 router = APIRouter(include_in_schema=False, dependencies=[PUBLIC])
 
-_WRONG_PASSWORD = "That is not the password."  # noqa: S105 - what a person is told
-_WRONG_CODE = "That is not the code. It stands in the gateway's log, and is a new one after each start."
-_NOT_THE_SAME = "The two passwords are not the same."
 _Text = Annotated[str, Form()]
 
 
@@ -48,14 +46,18 @@ def claim(
     if visit.caller.kind is CallerKind.ANYBODY or _is_claimed(gateway):
         return _lead(visit, "/")
     if password != repeated:
-        return _welcome_page(_NOT_THE_SAME, code, 422)
+        return _welcome_page(text("welcome.not_the_same"), code, 422)
     try:
         login = claim_and_log_in(gateway, person_of(request, visit), code, password)
     except WeakPasswordError as error:
         return _welcome_page(f"{str(error).capitalize()}.", code, 422)
     except TooEarly as error:
         return _wait(_welcome_page(_please_wait(error), "", 429), error)
-    return _welcome_page(_WRONG_CODE, "", 403) if login is None else _begun(request, visit, login, "/")
+    return (
+        _welcome_page(text("welcome.wrong_code"), "", 403)
+        if login is None
+        else _begun(request, visit, login, "/")
+    )
 
 
 @router.get("/login")
@@ -83,7 +85,9 @@ def login(
         begun = log_in(gateway, person_of(request, visit), password)
     except TooEarly as error:
         return _wait(_login_page(_please_wait(error), next, 429), error)
-    return _login_page(_WRONG_PASSWORD, next, 403) if begun is None else _begun(request, visit, begun, next)
+    return (
+        _login_page(text("login.wrong"), next, 403) if begun is None else _begun(request, visit, begun, next)
+    )
 
 
 @router.get("/logout")
@@ -132,7 +136,7 @@ def _seconds(error: TooEarly) -> int:
 
 
 def _please_wait(error: TooEarly) -> str:
-    return f"Too many wrong ones. Nothing is tried before {_seconds(error)} s are over."
+    return text("login.wait", seconds=_seconds(error))
 
 
 def _wait(answer: Response, error: TooEarly) -> Response:

@@ -12,18 +12,21 @@ from sqlalchemy.orm import Session
 from starlette.responses import HTMLResponse
 
 from skyrelay.access.tokens import Scope
-from skyrelay.domain.states import DeliveryState
+from skyrelay.domain.states import BlockState, DeliveryState
 from skyrelay.fits_picture import NATURAL, Curve, Stretch
-from skyrelay.store.receipts import build_receipt
+from skyrelay.store.receipts import Receipt, build_receipt
 from skyrelay.store.tables import Delivery
 from skyrelay_gateway import network, sky_page
+from skyrelay_gateway.actions import send_all_offered, stack_again
 from skyrelay_gateway.context import Gateway, GatewayDep
 from skyrelay_gateway.delivery_retries import can_be_retried
 from skyrelay_gateway.gallery import StackStory, build_wall, file_of, tell_story
 from skyrelay_gateway.listings import Filters, list_deliveries
+from skyrelay_gateway.models import Action
 from skyrelay_gateway.network_part import network_part
 from skyrelay_gateway.night_calendar import FIRST_NIGHT, LAST_NIGHT, build_month, month_of
 from skyrelay_gateway.nights import known_nights
+from skyrelay_gateway.offers import count_offered
 from skyrelay_gateway.page_frame import render_page
 from skyrelay_gateway.page_route import PageRoute
 from skyrelay_gateway.paging import PageRequest
@@ -92,17 +95,25 @@ def nights(request: Request, gateway: GatewayDep, month: _Month = None) -> HTMLR
 def receipt(request: Request, gateway: GatewayDep, night: _NightInPath) -> HTMLResponse:
     """Show the receipt of a night."""
     with gateway.store.read() as session:
-        known = known_nights(session)
+        known, shown = known_nights(session), build_receipt(session, night)
         return render_page(
             request,
             gateway,
             session,
             "receipt.html",
             here="nights",
-            receipt=build_receipt(session, night),
+            receipt=shown,
+            again=_again(shown),
             earlier=max((each for each in known if each < night), default=None),
             later=min((each for each in known if each > night), default=None),
         )
+
+
+def _again(receipt: Receipt) -> dict[int, Action]:
+    """Give what has the blocks stacked once more that got frames afterwards."""
+    gone = (block for _group, block in receipt.blocks_in(BlockState.STACKED, BlockState.RAW))
+    late = (each for each in gone if each.frames > each.frames_in_stack + each.frames_sent_raw)
+    return {block.id: stack_again(block.id, block.state) for block in late}
 
 
 @router.get("/gallery")
@@ -184,9 +195,16 @@ def deliveries(
             "query": urlencode({"state": state.value} if state else {}),
             "counts": _delivery_counts(session),
             "paused": paused_destinations(session),
+            **_offers(session),
             "retryable": _retryable(session, [delivery.id for delivery in page.items]),
         }
         return render_page(request, gateway, session, "deliveries.html", here="deliveries", **values)
+
+
+def _offers(session: Session) -> dict[str, Any]:
+    """Give what other tools made and nobody has wanted sent so far."""
+    number, only_id = count_offered(session)
+    return {"offered": number, "offered_id": only_id, "send_offered": send_all_offered(number)}
 
 
 def _delivery_counts(session: Session) -> dict[str, int]:

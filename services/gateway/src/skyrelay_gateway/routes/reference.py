@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse
 
 from skyrelay.access.tokens import Scope
-from skyrelay_gateway.page_frame import theme_of, way_to_root
+from skyrelay_gateway.page_frame import way_to_root
 from skyrelay_gateway.templating import render
 from skyrelay_gateway.visits import requires
 
@@ -50,7 +50,6 @@ async def reference(request: Request) -> HTMLResponse:
     return render(
         "reference.html",
         root=way_to_root(request),
-        theme=theme_of(request),
         info=document["info"],
         calls=tuple(_calls(document)),
         models=tuple(_models(document)),

@@ -52,13 +52,7 @@ from skyrelay_gateway.words import telescope_words
 router = APIRouter(prefix="/setup", include_in_schema=False, dependencies=[requires(Scope.ADMIN)])
 
 _ACTOR = "person"
-STEPS = {
-    "telescopes": "Telescopes",
-    "site": "Site",
-    "crowdsky": "CrowdSky",
-    "stacking": "Stacking",
-    "start": "Start",
-}
+STEPS = ("telescopes", "site", "crowdsky", "stacking", "start")
 _PATIENCE = timedelta(seconds=15)  # then a person is told where to look why nobody answers
 RowId = Annotated[int | None, Query(ge=1, le=2**53)]
 Name = Annotated[str, Query(max_length=64)]

@@ -252,6 +252,8 @@ document.addEventListener("click", (event) => event.target.closest("[data-print]
 
 // ---- "3 min ago" goes on
 
+const LENGTHS_S = [86400, 3600, 60, 1];
+
 function tick() {
   for (const time of document.querySelectorAll("time[data-ago]")) {
     time.textContent = ago((Date.now() - Date.parse(time.dateTime)) / 1000);
@@ -259,12 +261,13 @@ function tick() {
 }
 
 function ago(seconds) {
+  const words = document.body.dataset;
   if (Math.abs(seconds) < 5) {
-    return "now";
+    return words.now;
   }
-  const [length, unit] = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]].find(([each]) => Math.abs(seconds) >= each);
-  const number = Math.floor(Math.abs(seconds) / length);
-  return seconds > 0 ? `${number} ${unit} ago` : `in ${number} ${unit}`;
+  const place = LENGTHS_S.findIndex((each) => Math.abs(seconds) >= each);
+  const span = `${Math.floor(Math.abs(seconds) / LENGTHS_S[place])} ${words.units.split(" ")[place]}`;
+  return (seconds > 0 ? words.ago : words.ahead).replace("{span}", span);
 }
 
 setInterval(tick, CLOCK_MS);

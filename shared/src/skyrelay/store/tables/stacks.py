@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import ForeignKey, Index, UniqueConstraint, false
+from sqlalchemy import ForeignKey, Index, UniqueConstraint, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from skyrelay.store.tables.base import Base
@@ -23,6 +23,13 @@ class Stack(Base):
     __table_args__ = (
         UniqueConstraint("telescope_id", "folder", "original_name"),
         Index("ix_stacks_block_id", "block_id"),
+        # Of few stacks only, in the words in which queries ask for them.
+        Index(
+            "ix_stacks_offered",
+            "block_id",
+            sqlite_where=text("is_offered IS 1"),
+            postgresql_where=text("is_offered IS true"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
