@@ -36,6 +36,7 @@ from skyrelay_gateway.first_run.login import Tried, try_login
 from skyrelay_gateway.first_run.preview import build_preview
 from skyrelay_gateway.forms import FORM
 from skyrelay_gateway.nudges import try_to_nudge
+from skyrelay_gateway.page_route import PageRoute
 from skyrelay_gateway.problems import Problem
 from skyrelay_gateway.setting_changes import change
 from skyrelay_gateway.telescope_requests import (
@@ -49,7 +50,9 @@ from skyrelay_gateway.templating import render
 from skyrelay_gateway.visits import requires
 from skyrelay_gateway.words import telescope_words
 
-router = APIRouter(prefix="/setup", include_in_schema=False, dependencies=[requires(Scope.ADMIN)])
+router = APIRouter(
+    prefix="/setup", include_in_schema=False, route_class=PageRoute, dependencies=[requires(Scope.ADMIN)]
+)
 
 _ACTOR = "person"
 STEPS = {
