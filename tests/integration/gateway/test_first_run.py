@@ -290,7 +290,9 @@ def test_start_is_written_once_with_who_pressed_it(first_run: FirstRun, store: S
         changes = session.scalars(select(SettingChange)).all()
         audits = session.scalars(select(AuditEntry.detail).where(AuditEntry.subject_kind == "setting")).all()
         assert session.scalars(select(Block)).all() == []
-    assert [(row.key, row.value, row.changed_by) for row in changes] == [("setup", "done", "person")]
+    assert [(row.key, row.value, row.changed_by) for row in changes] == [
+        ("setup", "done", first_run.gateway.actor)
+    ]
     assert audits == [{"keys": ["setup"]}]
 
 

@@ -125,6 +125,15 @@ def test_nothing_is_kept_while_the_key_file_is_lost(
     assert not lost_key.exists(), "another key would lock the secrets out that are kept"
 
 
+def test_what_other_settings_need_is_named_on_a_page(browser: Browser, gateway: GatewayClient) -> None:
+    two = [{"name": "garden", "host": "192.168.1.50"}, {"name": "yard", "host": "192.168.1.51"}]
+    kept = gateway.send("PATCH", "/api/v1/settings", json={"telescopes": two, "cloud.telescope": "yard"})
+    assert kept.status_code == 200, kept.text
+    token = browser.token_in("/setup/site")
+    answer = browser.post("/setup/telescopes/remove", {"csrf_token": token, "name": "yard"})
+    assert_page(answer, 422, "cloud.telescope: no telescope is named 'yard'", "Nothing was changed")
+
+
 def test_programs_go_on_getting_problems(gateway: GatewayClient, browser: Browser) -> None:
     for answer, status in (
         (gateway.get("/nothing"), 404),

@@ -146,7 +146,9 @@ async def _on_settings_refused(_request: Request, error: Exception) -> Response:
     problems = cast("SettingsRefused", error).problems
     errors = tuple(FieldProblem(where=key[:200], message=problem[:300]) for key, problem in problems[:20])
     detail = "; ".join(f"{each.where}: {each.message}" for each in errors[:3])
-    return problem_response(422, detail, "Nothing was changed: correct that, and send it again.", errors=errors)
+    return problem_response(
+        422, detail, "Nothing was changed: correct that, and send it again.", errors=errors
+    )
 
 
 async def _on_settings_moved(_request: Request, error: Exception) -> Response:

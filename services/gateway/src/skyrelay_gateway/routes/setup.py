@@ -47,14 +47,13 @@ from skyrelay_gateway.telescope_requests import (
     one_discovery,
 )
 from skyrelay_gateway.templating import render
-from skyrelay_gateway.visits import requires
+from skyrelay_gateway.visits import actor, requires
 from skyrelay_gateway.words import telescope_words
 
 router = APIRouter(
     prefix="/setup", include_in_schema=False, route_class=PageRoute, dependencies=[requires(Scope.ADMIN)]
 )
 
-_ACTOR = "person"
 STEPS = {
     "telescopes": "Telescopes",
     "site": "Site",
@@ -148,7 +147,7 @@ def check(gateway: GatewayDep, configured: ConfiguredDep, form: FormDep) -> Resp
         return _form(gateway, {**entry, "watch": is_checked(form, "watch")}, problems)
     watch = is_checked(form, "watch")
     with gateway.store.write() as session:
-        number_ = trials.ask(session, entry, watches=watch, now=gateway.clock(), actor=_ACTOR).id
+        number_ = trials.ask(session, entry, watches=watch, now=gateway.clock(), actor=actor()).id
     try_to_nudge(gateway, TaskName.TRY_TELESCOPE, TrialMessage(trial_id=number_))
     return RedirectResponse(f"checked?trial={number_}", 303)
 
