@@ -20,6 +20,7 @@ from skyrelay.domain.home_address import check_home_host, check_home_port
 from skyrelay.errors import PermanentError
 from skyrelay.settings import Settings, SettingsRefused, TelescopeSettings, setting_fields
 from skyrelay.settings_page import (
+    KEYS_FOLDER,
     fitting_values,
     is_secret,
     usable_values,
@@ -33,7 +34,6 @@ from skyrelay.store.tables import Secret, SettingChange
 from skyrelay.store.telescopes import lay_down_configured
 from skyrelay.store.transitions import audit
 
-KEYS_FOLDER = Path("keys")  # below data_dir: the telescopes' keys that were given on the page
 _MOST_JSON = 16 * 1024  # characters of one value: a list of telescopes has some hundreds
 _SUBJECT = ("setting", None)
 

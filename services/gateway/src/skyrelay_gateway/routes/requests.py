@@ -42,7 +42,7 @@ router = APIRouter(
     responses=problem_responses(400, 404, 409, 413, 415),
 )
 
-# Which telescopes there are is a setting, and says where frames are fetched from: it takes what settings take.
+# Which telescopes there are is a setting, and says where frames come from: it takes what settings take.
 _CHANGES_SETTINGS = requires(Scope.ADMIN)
 _Telescope = Annotated[str, Path(max_length=200, description="its serial number or name")]
 
