@@ -83,7 +83,9 @@ def test_one_that_was_added_on_the_page_is_known_with_its_key(
     make_telescope: MakeTelescope, keys: KeyPair, tmp_path: Path
 ) -> None:
     telescope = make_telescope(wants_key=True, public_key_pem=keys.public_pem)
-    entry = settings_of(telescope).model_dump(mode="json", exclude_none=True, exclude={"smb_share", "smb_port"})
+    entry = settings_of(telescope).model_dump(
+        mode="json", exclude_none=True, exclude={"smb_share", "smb_port"}
+    )
     settings = load_settings(configured(tmp_path), {})
     (settings.data_dir / KEYS_FOLDER).mkdir(parents=True)
     (settings.data_dir / KEYS_FOLDER / "0123.pem").write_bytes(keys.private_pem)

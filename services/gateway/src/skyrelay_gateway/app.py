@@ -28,6 +28,7 @@ from skyrelay_gateway.problems import ProblemDetails, install_problem_handlers
 from skyrelay_gateway.refusal_pages import RefusalPages, on_fault
 from skyrelay_gateway.routes import (
     access,
+    access_page,
     control,
     flower,
     health,
@@ -122,6 +123,7 @@ def create_app(
         setting_routes,
         setup,
         settings_page,
+        access_page,
         page,
         pictures,
         reference,

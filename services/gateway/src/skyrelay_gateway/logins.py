@@ -157,6 +157,23 @@ def end_one(gateway: Gateway, session_id: int) -> bool:
     return was_there
 
 
+def end_others(gateway: Gateway, visit: Visit) -> int:
+    """End all logins but the one that asks; give their number."""
+    here = visit.caller.id if visit.caller.kind is CallerKind.BROWSER else None
+    with gateway.store.write() as session:
+        ended = end_all_sessions(session, but=here)
+        audit(
+            session,
+            now=gateway.clock(),
+            actor=actor(),
+            subject=("login", None),
+            event="logged out elsewhere",
+            detail={"logins": ended},
+        )
+    get_logger(__name__).info("all other logins have ended", logins=ended)
+    return ended
+
+
 def end_all(gateway: Gateway) -> int:
     """End all logins; give their number."""
     with gateway.store.write() as session:
