@@ -43,6 +43,11 @@ class GatewayClient:
         shown = self._session.headers.get("Authorization")
         return {} if shown is None else {"Authorization": str(shown)}
 
+    @property
+    def actor(self) -> str:
+        """What the audit log calls it."""
+        return f"token {self.read('/api/v1/access')['name']}"
+
     def get(self, path: str, **parameters: Any) -> requests.Response:
         """GET ``path``."""
         return self._session.get(self.address + path, params=parameters, timeout=60)

@@ -6,6 +6,7 @@ So the watcher, which has none, lays the page's settings under its own in the sa
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
@@ -20,6 +21,7 @@ from skyrelay.settings import (
     setting_fields,
 )
 
+KEYS_FOLDER = Path("keys")  # below data_dir: the telescopes' keys that were given on the page
 # What is needed before the database is open, what says where files lie and whom we send them to: a page that
 # could change these could read and send anything.
 FILE_ONLY = (
@@ -98,6 +100,7 @@ def with_values(settings: Settings, page: Mapping[str, Any]) -> Settings:
     sources: dict[str, Source] = dict(settings.sources)
     for key, value in page.items():
         fixed = values.get("telescopes", ()) if key == "telescopes" else ()
+        value = _with_own_keys(settings, value) if key == "telescopes" else value  # noqa: PLW2901 - the same, here
         _put(values, key, [*fixed, *_others(fixed, value)] if fixed else value)
         if not fixed:
             sources[key] = "page"
@@ -110,6 +113,29 @@ def _others(fixed: Any, added: Any) -> Iterator[Any]:
     for each in added if isinstance(added, list | tuple) else ():
         if not isinstance(each, Mapping) or each.get("name") not in names:
             yield each
+
+
+def own_key(data_dir: Path, key_path: str) -> str:
+    """Give where a key that was given on the page lies now.
+
+    It is kept as ``keys/NAME``. Earlier releases kept the whole path, which is another one on another host,
+    in a container, or after a restore: of such the name counts. Any other path stays what it is.
+    """
+    path = Path(key_path)
+    is_given = path.parent.name == str(KEYS_FOLDER) and path.name not in {"", ".", ".."}
+    return str(data_dir / KEYS_FOLDER / path.name) if is_given else key_path
+
+
+def _with_own_keys(settings: Settings, telescopes: Any) -> Any:
+    if not isinstance(telescopes, list | tuple):
+        return telescopes
+    return [_with_own_key(settings.data_dir, each) for each in telescopes]
+
+
+def _with_own_key(data_dir: Path, telescope: Any) -> Any:
+    if not isinstance(telescope, Mapping) or not isinstance(telescope.get("key_path"), str):
+        return telescope
+    return {**telescope, "key_path": own_key(data_dir, telescope["key_path"])}
 
 
 def _put(values: dict[str, Any], key: str, value: Any) -> None:

@@ -12,6 +12,13 @@ from typing import Any
 import pytest
 import yaml
 
+from skyrelay.service import utc_now
+from skyrelay.settings import load_settings
+from skyrelay.settings_page import KEYS_FOLDER
+from skyrelay.store.engine import Store
+from skyrelay.store.migrate import migrate
+from skyrelay.store.page_settings import change_settings
+from skyrelay.store.secrets import SecretStore
 from skyrelay_simulators.telescope import KeyPair, SimulatedTelescope, generate_key_pair
 from support.ports import free_port
 from support.telescopes import MakeTelescope, make_telescope, settings_of
@@ -44,6 +51,7 @@ def configured(folder: Path, telescope: SimulatedTelescope | None = None, **chan
     settings = {
         "gateway": {"host": "127.0.0.1", "port": free_port()},
         "telescopes": entries,
+        "data_dir": str(folder / "data"),
         "discovery": {"addresses": [f"{at.host}:{at.udp_port}"] if at else []},
     }
     file = folder / "config.yaml"
@@ -69,6 +77,28 @@ def test_a_configured_telescope_is_asked_with_its_key(
     table = discover(config).stdout
     assert "it is observing M 31" in table
     assert "PRIVATE" not in table
+
+
+def test_one_that_was_added_on_the_page_is_known_with_its_key(
+    make_telescope: MakeTelescope, keys: KeyPair, tmp_path: Path
+) -> None:
+    telescope = make_telescope(wants_key=True, public_key_pem=keys.public_pem)
+    entry = settings_of(telescope).model_dump(
+        mode="json", exclude_none=True, exclude={"smb_share", "smb_port"}
+    )
+    settings = load_settings(configured(tmp_path), {})
+    (settings.data_dir / KEYS_FOLDER).mkdir(parents=True)
+    (settings.data_dir / KEYS_FOLDER / "0123.pem").write_bytes(keys.private_pem)
+    store = Store(settings.database)
+    migrate(store)
+    changes = {"telescopes": [{**entry, "name": "roof", "key_path": "keys/0123.pem"}]}
+    secrets = SecretStore(store, settings.key_path)
+    with store.write() as session:
+        change_settings(session, settings, changes, secrets=secrets, now=utc_now(), actor="test")
+    store.close()
+    at = telescope.endpoint
+    (seen,) = found(tmp_path / "config.yaml", "--address", f"{at.host}:{at.udp_port}")
+    assert (seen["name"], seen["serial"], seen["state"]) == ("roof", telescope.spec.serial, "ready")
 
 
 def test_one_that_moved_is_shown_with_both_addresses_and_what_to_do(

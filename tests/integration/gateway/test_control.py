@@ -84,9 +84,9 @@ def test_asking_for_all_marks_what_waits_and_nudges_the_stacker(
         entries = session.scalars(select(AuditEntry).order_by(AuditEntry.subject_id)).all()
     assert [block.state for block in asked] == ["collecting", "ready", "ready"]
     assert [(entry.actor, entry.subject_id) for entry in entries] == [
-        ("person", 1),
-        ("person", 2),
-        ("person", 7),
+        (gateway.actor, 1),
+        (gateway.actor, 2),
+        (gateway.actor, 7),
     ]
     assert queued(redis_server, "stacker") == 1
 
@@ -184,7 +184,7 @@ def test_a_dead_delivery_is_pending_again(
     assert delivery.next_attempt_at == NOW
     with store.read() as session:
         entry = session.scalars(select(AuditEntry)).one()
-    assert (entry.actor, entry.from_state, entry.to_state) == ("person", "dead", "pending")
+    assert (entry.actor, entry.from_state, entry.to_state) == (gateway.actor, "dead", "pending")
     assert queued(redis_server, "uploader") == 1
 
 
@@ -222,8 +222,8 @@ def test_a_delivery_that_was_accepted_and_never_listed_is_sent_again(
     with store.read() as session:
         entries = session.scalars(select(AuditEntry).order_by(AuditEntry.id)).all()
     assert [(entry.actor, entry.from_state, entry.to_state) for entry in entries] == [
-        ("person", "accepted", "dead"),
-        ("person", "dead", "pending"),
+        (gateway.actor, "accepted", "dead"),
+        (gateway.actor, "dead", "pending"),
     ]
     assert entries[0].detail == {"server_job": "7", "server_chunk_key": "key"}
     assert queued(redis_server, "uploader") == 1
@@ -328,13 +328,13 @@ def test_a_pause_is_shown_with_who_when_and_why_and_written_down(
         "what": "M 81 on garden",
         "telescope": "garden",
         "target": "M 81",
-        "by": "alice",
+        "by": f"{gateway.actor} (alice)",
         "reason": "it is a mosaic",
         "paused_at": "2025-03-27T03:00:00Z",
     }
     with store.read() as session:
         (entry,) = session.scalars(select(AuditEntry))
-    assert (entry.actor, entry.event) == ("alice", "paused")
+    assert (entry.actor, entry.event) == (f"{gateway.actor} (alice)", "paused")
     assert entry.reason == "stacking of M 81 on garden was paused: it is a mosaic"
 
 
@@ -368,7 +368,7 @@ def test_a_dry_run_says_what_a_pause_holds(gateway: GatewayClient, store: Store)
     answer = gateway.post("/api/v1/stack", {"all": True, "dry_run": True})
     assert decisions(answer)[block_of(store, BlockState.READY).id] == "wait"
     reasons = [block["reason"] for block in answer.json()["blocks"]]
-    assert "paused by person since 2025-03-27 03:00 UTC: guests" in reasons
+    assert f"paused by {gateway.actor} since 2025-03-27 03:00 UTC: guests" in reasons
 
 
 @pytest.mark.parametrize(

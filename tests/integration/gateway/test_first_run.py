@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select
 
 from skyrelay.domain.states import BlockState
+from skyrelay.service import utc_now
 from skyrelay.settings import Settings
+from skyrelay.store.accounts import settings_in_force
 from skyrelay.store.engine import Store
-from skyrelay.store.tables import AuditEntry, Block, SettingChange
+from skyrelay.store.page_settings import page_values
+from skyrelay.store.tables import AuditEntry, Block, SettingChange, TelescopeTrial
 from skyrelay_simulators.crowdsky import SimulatedCrowdSky
 from skyrelay_simulators.telescope import KeyPair, SimulatedTelescope, SmbBackend, generate_key_pair
 from support.first_run import FirstRun, configured
@@ -57,6 +62,17 @@ def fields_of(telescope: SimulatedTelescope, **changes: str) -> dict[str, str]:
 def add(first_run: FirstRun, telescope: SimulatedTelescope, **changes: str) -> str:
     first_run.send("/setup/telescopes/check", fields_of(telescope, **changes))
     return first_run.said("/setup/telescopes/add", {"trial": str(first_run.trials()[-1].id)})
+
+
+def kept_telescopes(first_run: FirstRun) -> list[dict[str, Any]]:
+    with first_run.home.store.read() as session:
+        found: list[dict[str, Any]] = page_values(session)["telescopes"]
+    return found
+
+
+def forget(first_run: FirstRun, trial: TelescopeTrial) -> None:
+    with first_run.home.store.write() as session:
+        session.delete(session.get_one(TelescopeTrial, trial.id))
 
 
 def test_the_overview_leads_to_the_set_up_until_it_is_done(first_run: FirstRun) -> None:
@@ -152,6 +168,8 @@ def test_the_key_is_tried_and_what_is_wrong_is_named(
     assert "Its firmware (7.18 and later) asks for a key" in page
     wrong = {"key_file": ("seestar.pem", generate_key_pair().private_pem)}
     assert "Refuses our key" in first_run.said("/setup/telescopes/check", fields, files=wrong)
+    folder = first_run.home.settings.data_dir / "keys"
+    assert list(folder.iterdir()) == [], "what was refused does not stay"
     key = {"key": keys.private_pem.decode().replace("\n", "\r\n")}
     page = first_run.said("/setup/telescopes/check", {**fields, **key})
     assert f"It answers: Seestar S50 (serial {telescope.spec.serial})" in page
@@ -161,6 +179,7 @@ def test_the_key_is_tried_and_what_is_wrong_is_named(
     first_run.send("/setup/telescopes/add", {"trial": str(first_run.trials()[-1].id)})
     (added,) = first_run.settings().telescopes
     assert added.key_path is not None
+    assert [str(each["key_path"]) for each in kept_telescopes(first_run)] == [f"keys/{added.key_path.name}"]
     assert added.key_path.read_bytes() == keys.private_pem
     assert stat.S_IMODE(added.key_path.stat().st_mode) == 0o600
     (root,) = first_run.settings().image_watcher.watch_path
@@ -169,9 +188,30 @@ def test_the_key_is_tried_and_what_is_wrong_is_named(
         "garden",
     )
     assert "PRIVATE KEY-----\n" not in first_run.see("/setup/telescopes/new?name=garden")
+    first_run.said("/setup/telescopes/check", fields)
+    assert first_run.trials()[-1].telescope["key_path"] == f"keys/{added.key_path.name}", "as the form says"
+    for trial in first_run.trials():
+        forget(first_run, trial)
+    os.utime(added.key_path, (0, 0))
     first_run.send("/setup/telescopes/remove", {"name": "garden"})
+    assert list(folder.iterdir()) == [], "nothing names it any more"
     left = first_run.settings()
     assert (left.telescopes, left.image_watcher.watch_path, left.image_watcher.enabled) == ((), (), False)
+
+
+def test_a_key_is_found_where_the_data_lies_now(first_run: FirstRun, store: Store, tmp_path: Path) -> None:
+    """An earlier release kept its whole path; the data has moved since, or the stacker sees it elsewhere."""
+    entry = {"name": "garden", "host": "192.168.1.50", "key_path": "/data/keys/0123456789abcdef.pem"}
+    with store.write() as session:
+        session.add(
+            SettingChange(key="telescopes", value=[entry], changed_at=utc_now(), changed_by="an old release")
+        )
+    (garden,) = first_run.settings().telescopes
+    assert garden.key_path == first_run.home.settings.data_dir / "keys" / "0123456789abcdef.pem"
+    assert first_run.send("/setup/site", {"observer": "Alice"}).status_code == 200
+    (tmp_path / "elsewhere").mkdir()
+    (garden,) = settings_in_force(configured(tmp_path / "elsewhere"), store, of=()).telescopes
+    assert garden.key_path == tmp_path / "elsewhere" / "data" / "keys" / "0123456789abcdef.pem"
 
 
 def test_a_look_that_never_was_is_refused(first_run: FirstRun) -> None:
@@ -290,7 +330,9 @@ def test_start_is_written_once_with_who_pressed_it(first_run: FirstRun, store: S
         changes = session.scalars(select(SettingChange)).all()
         audits = session.scalars(select(AuditEntry.detail).where(AuditEntry.subject_kind == "setting")).all()
         assert session.scalars(select(Block)).all() == []
-    assert [(row.key, row.value, row.changed_by) for row in changes] == [("setup", "done", "person")]
+    assert [(row.key, row.value, row.changed_by) for row in changes] == [
+        ("setup", "done", first_run.gateway.actor)
+    ]
     assert audits == [{"keys": ["setup"]}]
 
 

@@ -170,6 +170,23 @@ def test_no_token_makes_itself_a_stronger_one(gateway: GatewayClient, store: Sto
         assert len(list_tokens(session)) == len(before)
 
 
+def test_a_token_for_control_says_neither_what_is_set_nor_where_frames_come_from(
+    gateway: GatewayClient, store: Store
+) -> None:
+    weak = holder(gateway, store, Scope.CONTROL)
+    for method, path, body in (
+        ("PATCH", "/api/v1/settings", {"stacking.when": "dawn"}),
+        ("POST", "/api/v1/telescopes", {"name": "roof", "host": "192.168.1.60"}),
+        ("POST", "/api/v1/telescopes/garden/forget", {}),
+        ("POST", "/setup/telescopes/remove", {}),
+        ("POST", "/settings", {}),
+    ):
+        answer = weak.send(method, path, json=body)
+        assert (path, answer.status_code) == (path, 403)
+        assert "--scope admin" in answer.text
+    assert weak.read("/api/v1/telescopes")["items"] == []
+
+
 def test_a_token_is_shown_once_and_worth_nothing_once_revoked(gateway: GatewayClient, store: Store) -> None:
     made = gateway.post("/api/v1/tokens", {"name": "Home Assistant", "scope": "control"})
     assert made.status_code == 201

@@ -142,7 +142,7 @@ def test_observing_an_interrupt_is_written_down_for_the_agent(gateway: GatewayCl
     assert (row.run_asked_at, row.replace_running, row.run_reason) == (NOW, True, "")
     with store.read() as session:
         entry = session.scalars(select(AuditEntry).where(AuditEntry.subject_kind == "interrupt")).one()
-    assert (entry.event, entry.actor, entry.subject_id) == ("run asked for", "gateway", number)
+    assert (entry.event, entry.actor, entry.subject_id) == ("run asked for", gateway.actor, number)
 
 
 def test_an_interrupt_that_cannot_be_observed(gateway: GatewayClient, store: Store) -> None:

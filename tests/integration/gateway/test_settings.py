@@ -127,7 +127,7 @@ def test_the_history_tells_every_change_in_parts(gateway: GatewayClient) -> None
         assert patch(gateway, {"stacking.grace_s": value, "stacking.idle_s": 60}).status_code == 200
     page = gateway.read("/api/v1/settings/history", key="stacking.grace_s", limit=2)
     assert [each["value"] for each in page["items"]] == [None, 90]
-    assert page["items"][0]["changed_by"] == "person"
+    assert page["items"][0]["changed_by"] == gateway.actor
     rest = gateway.read("/api/v1/settings/history", key="stacking.grace_s", cursor=page["next_cursor"])
     assert [each["value"] for each in rest["items"]] == [30]
 

@@ -112,7 +112,7 @@ def test_what_is_confirmed_is_removed_and_written_down_and_nothing_else(
     assert [entry.reason for entry in entries] == [
         f"M 81/{name} was deleted from the telescope" for name in doomed
     ]
-    assert {entry.actor for entry in entries} == {"person"}
+    assert {entry.actor for entry in entries} == {gateway.actor}
 
 
 @pytest.mark.parametrize("state", [DeliveryState.RETRYING, DeliveryState.ACCEPTED])

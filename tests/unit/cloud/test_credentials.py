@@ -48,6 +48,19 @@ def test_a_file_of_another_program_is_understood(store: CredentialStore) -> None
     assert (found.node_id, found.api_key.get_secret_value()) == ("node-7", "abc")
 
 
+def test_a_file_of_another_program_belongs_to_the_server_that_took_it(store: CredentialStore) -> None:
+    store.bind(_URL)
+    assert not store.file.exists()
+    store.file.parent.mkdir()
+    store.file.write_text(json.dumps({"node_id": "node-7", "api_key": "abc"}), encoding="utf-8")
+    store.bind(_URL)
+    store.bind("https://other.example.org")
+    assert store.load("https://other.example.org") is None
+    found = store.load(_URL)
+    assert found is not None
+    assert found.node_id == "node-7"
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[]", b'{"node_id": "x"}', b'{"node_id": "x", "api_key": ""}']
 )

@@ -11,8 +11,9 @@ import pytest
 import yaml
 from sqlalchemy import select
 
-from skyrelay.settings import Settings, SettingsRefused, load_settings
-from skyrelay.settings_page import with_page_values
+from skyrelay.settings import Settings, SettingsRefused, load_settings, setting_fields
+from skyrelay.settings_page import why_not_writable, with_page_values
+from skyrelay.store.account_addresses import LOGINS
 from skyrelay.store.accounts import settings_in_force
 from skyrelay.store.engine import Store
 from skyrelay.store.page_settings import (
@@ -21,7 +22,7 @@ from skyrelay.store.page_settings import (
     page_values,
     settings_version,
 )
-from skyrelay.store.secrets import SecretStore
+from skyrelay.store.secrets import SECRET_NAMES, SecretStore
 from skyrelay.store.tables import AuditEntry, SettingChange, Telescope
 
 NOW = datetime(2026, 3, 1, 20, 0, tzinfo=UTC)
@@ -179,3 +180,64 @@ def test_putting_the_page_on_twice_changes_nothing(store: Store, tmp_path: Path)
     once = with_page_values(settings, page)
     assert with_page_values(once, page) == once
     assert str(once.image_watcher.watch_path[0].path) == page["image_watcher.watch_path"][0]
+
+
+CLOUD = "https://cloud.example.org"
+NODE = {"cloud.node_id": "garden", "cloud.api_key": "k3y"}
+
+
+def kept_login(store: Store, settings: Settings) -> dict[str, str]:
+    """Give what is kept of the login at the cloud."""
+    kept = SecretStore(store, settings.key_path).read()
+    return {name: kept[name].get_secret_value() for name in NODE if name in kept}
+
+
+def test_a_login_is_not_sent_to_another_server_that_a_page_names(store: Store, tmp_path: Path) -> None:
+    settings = configured(tmp_path)
+    change(store, settings, {"cloud.url": CLOUD, **NODE})
+    change(store, settings, {"cloud.url": f"{CLOUD}/", "cloud.enabled": True})
+    assert kept_login(store, settings) == NODE, "it is the same address"
+    change(store, settings, {"cloud.url": "https://elsewhere.example.org"})
+    found = settings_in_force(settings, store).cloud
+    assert (found.url, found.node_id, found.api_key.get_secret_value()) == (
+        "https://elsewhere.example.org",
+        "",
+        "",
+    )
+    with store.read() as session:
+        written = session.scalars(select(SettingChange.key).order_by(SettingChange.id)).all()
+    assert set(written[-3:]) == {"cloud.url", *NODE}, "the history says that they are gone"
+
+
+@pytest.mark.parametrize("between", [None, "https://elsewhere.example.org"])
+def test_no_way_round_brings_a_login_to_another_server(
+    store: Store, tmp_path: Path, between: str | None
+) -> None:
+    settings = configured(tmp_path)
+    change(store, settings, {"cloud.url": CLOUD, **NODE})
+    change(store, settings, {"cloud.url": between, "cloud.node_id": "mine"})
+    change(store, settings, {"cloud.url": "https://third.example.org"})
+    assert kept_login(store, settings) == {}
+
+
+def test_a_login_that_is_given_anew_goes_with_its_server(store: Store, tmp_path: Path) -> None:
+    settings = configured(tmp_path)
+    change(store, settings, {"cloud.url": CLOUD, **NODE})
+    anew = {"cloud.node_id": "yard", "cloud.api_key": "another"}
+    change(store, settings, {"cloud.url": "https://elsewhere.example.org", **anew})
+    assert kept_login(store, settings) == anew
+
+
+def test_the_login_of_file_or_environment_keeps_its_address(store: Store, tmp_path: Path) -> None:
+    settings = configured(tmp_path, {"SKYRELAY_CLOUD__API_KEY": "k3y"}, cloud={"node_id": "garden"})
+    refused = problems(store, settings, cloud__url=CLOUD)
+    words = "belongs to cloud.node_id, which is set in the file: set it there as well"
+    assert refused == {"cloud.url": words}
+
+
+def test_every_login_that_is_kept_has_an_address_that_no_page_can_take_from_it(tmp_path: Path) -> None:
+    addresses = {"crowdsky": "crowdsky.base_url", "cloud": "cloud.url", "mqtt": "mqtt.host"}
+    for name in SECRET_NAMES:
+        address = addresses[name.partition(".")[0]]
+        assert address in setting_fields()
+        assert name in LOGINS.get(address, ()) or why_not_writable(configured(tmp_path), address), name

@@ -8,7 +8,12 @@ from collections.abc import Callable
 from pydantic import SecretStr
 
 from skyrelay.cloud.client import CloudClient, NodeCard, Registration
-from skyrelay.cloud.credentials import CredentialStore, NodeCredentials, choose_credentials
+from skyrelay.cloud.credentials import (
+    CredentialStore,
+    CredentialsUnreadable,
+    NodeCredentials,
+    choose_credentials,
+)
 from skyrelay.cloud.errors import CloudRefused, CredentialsRefused
 from skyrelay.errors import PermanentError
 from skyrelay.logs import get_logger
@@ -78,6 +83,7 @@ class Node:
         """Keep what could not be written before, now that it is known to be good."""
         self._refused = None
         self._save_unsaved()
+        self._bind()
 
     def register(self) -> NodeCredentials:
         """Register the node; its credentials are on disk, or kept in memory while the disk refuses them.
@@ -108,6 +114,12 @@ class Node:
             return self._client.register(card)
         except CredentialsRefused as error:
             raise CloudRefused(f"the registration is refused: {error}") from error
+
+    def _bind(self) -> None:
+        try:
+            self._kept.bind(self._settings.cloud.url)
+        except (CredentialsUnreadable, OSError) as error:  # it goes on with what it has, and tries again
+            _log.warning("the file of the node's credentials stays as it is", problem=str(error))
 
     def _save_unsaved(self) -> None:
         with self._lock:

@@ -38,7 +38,7 @@ def main(settings: Settings) -> int:
     with Pulse(connect_redis(settings.redis), SERVICE, agent.detail):
         while not stop.is_set():
             agent.live_by(now, stop)
-            now = wait_for_other_settings(settings, now, stop)
+            now = wait_for_other_settings(settings, now, stop, part=lived_by)
             agent.end()
     return 0
 
@@ -73,6 +73,18 @@ class Agent:
         home, self._home = self._home, None
         if home is not None:
             home.stop()
+
+
+def lived_by(settings: Settings) -> tuple[object, ...]:
+    """Give the settings that the node is started anew for, out of touch for a moment."""
+    return (
+        settings.is_set_up,
+        settings.cloud,
+        settings.mqtt,
+        settings.observatory,
+        settings.photometry,
+        settings.crowdsky.scrub_location,
+    )
 
 
 def _settings_now(settings: Settings) -> Settings:

@@ -25,8 +25,10 @@ from skyrelay_gateway.list_tags import ListTags
 from skyrelay_gateway.live_feed import LiveFeed
 from skyrelay_gateway.own_site import OwnSite
 from skyrelay_gateway.problems import ProblemDetails, install_problem_handlers
+from skyrelay_gateway.refusal_pages import RefusalPages, on_fault
 from skyrelay_gateway.routes import (
     access,
+    access_page,
     control,
     flower,
     health,
@@ -97,10 +99,12 @@ def create_app(
     gateway = Gateway(settings, store, redis, celery, clock, clock(), hasher or Hasher())
     app.state.gateway = gateway
     install_problem_handlers(app)
+    app.add_exception_handler(Exception, on_fault)
     app.add_middleware(Guard, gateway=gateway)
     app.add_middleware(BodyLimit)
     app.add_middleware(HeaderLimit)
     app.add_middleware(OwnSite, hosts=(settings.gateway.host, *settings.gateway.hosts))
+    app.add_middleware(RefusalPages)
     app.add_middleware(SecurityHeaders)
     proxies, root_path = settings.gateway.trusted_proxies, settings.gateway.root_path
     app.add_middleware(Forwarded, trusted=proxies, root_path=root_path)
@@ -119,6 +123,7 @@ def create_app(
         setting_routes,
         setup,
         settings_page,
+        access_page,
         page,
         pictures,
         reference,

@@ -10,8 +10,8 @@ from skyrelay.domain.states import BlockState, DeliveryKind, DeliveryState
 from skyrelay.store.tables import Block, Delivery, Destination, Stack
 from skyrelay.store.transitions import audit, move_delivery
 from skyrelay_gateway.problems import Problem
+from skyrelay_gateway.visits import actor
 
-_ACTOR = "person"
 _REFUSALS = {
     DeliveryState.SENDING: "is being sent right now",
     DeliveryState.ACCEPTED: "was accepted by the server, which has yet to list it",
@@ -81,7 +81,7 @@ def _give_up_unlisted(session: Session, delivery: Delivery, now: datetime) -> No
         delivery,
         DeliveryState.DEAD,
         now=now,
-        actor=_ACTOR,
+        actor=actor(),
         reason="accepted, and given up as never listed",
         detail={"server_job": delivery.server_job, "server_chunk_key": delivery.server_chunk_key},
         # They tell of the send that was given up. The chunk key stays: by it a late listing is found.
@@ -96,7 +96,7 @@ def _revive(session: Session, delivery: Delivery, now: datetime) -> None:
         delivery,
         DeliveryState.PENDING,
         now=now,
-        actor=_ACTOR,
+        actor=actor(),
         reason="asked for",
         next_attempt_at=now,
         needs_you=False,
@@ -107,7 +107,7 @@ def _revive(session: Session, delivery: Delivery, now: datetime) -> None:
 def _clear_wait(session: Session, delivery: Delivery, now: datetime) -> None:
     delivery.next_attempt_at = now
     delivery.needs_you = False
-    audit(session, now=now, actor=_ACTOR, subject=("delivery", delivery.id), event="asked for")
+    audit(session, now=now, actor=actor(), subject=("delivery", delivery.id), event="asked for")
 
 
 def _pause_of(session: Session, name: str) -> str | None:

@@ -19,8 +19,8 @@ from skyrelay_gateway.finding import find_telescope
 from skyrelay_gateway.models import Page, View
 from skyrelay_gateway.paging import PageRequest, cut
 from skyrelay_gateway.problems import Problem, not_found
+from skyrelay_gateway.visits import actor
 
-_ACTOR = "person"
 _NOON = timedelta(hours=12)
 
 
@@ -180,7 +180,7 @@ def _note(session: Session, request: ReleaseRequest, telescope_id: int, number: 
     subject = ("telescope", telescope_id) if request.frame_id is None else ("frame", request.frame_id)
     of_night = f" of the night of {request.night}" if request.night else ""
     reason = f"{number} frame{'' if number == 1 else 's'}{of_night} held for the clock"
-    audit(session, now=now, actor=_ACTOR, subject=subject, event="released", reason=reason)
+    audit(session, now=now, actor=actor(), subject=subject, event="released", reason=reason)
 
 
 def _is_held(frame: Frame) -> bool:

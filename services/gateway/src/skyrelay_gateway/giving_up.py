@@ -17,8 +17,8 @@ from skyrelay_gateway.details import no_delivery
 from skyrelay_gateway.finding import check_target, find_telescope
 from skyrelay_gateway.models import View
 from skyrelay_gateway.problems import Problem
+from skyrelay_gateway.visits import actor
 
-_ACTOR = "person"
 _WAITING = (DeliveryState.PENDING, DeliveryState.RETRYING)
 _PORTION = 400  # ids in one statement
 
@@ -91,7 +91,7 @@ def upload_now(session: Session, request: UploadRequest, now: datetime) -> Uploa
         _make_due(session, ids, now)
         reason = f"{len(ids)} deliveries"
         audit(
-            session, now=now, actor=_ACTOR, subject=("delivery", None), event="all asked for", reason=reason
+            session, now=now, actor=actor(), subject=("delivery", None), event="all asked for", reason=reason
         )
     paused = select(Destination.name, Destination.paused_reason).where(Destination.paused_reason.is_not(None))
     return UploadAnswer(
@@ -135,12 +135,12 @@ def _bury(session: Session, delivery: Delivery, reason: str, now: datetime) -> N
         "given_up_at": now,
     }
     if delivery.state != DeliveryState.DEAD:
-        move_delivery(session, delivery, DeliveryState.DEAD, now=now, actor=_ACTOR, reason=words, **at_rest)
+        move_delivery(session, delivery, DeliveryState.DEAD, now=now, actor=actor(), reason=words, **at_rest)
         return
     for column, value in at_rest.items():
         setattr(delivery, column, value)
     delivery.reason, delivery.updated_at = f"{delivery.reason}; {words}".lstrip("; "), now
-    audit(session, now=now, actor=_ACTOR, subject=("delivery", delivery.id), event="given up", reason=reason)
+    audit(session, now=now, actor=actor(), subject=("delivery", delivery.id), event="given up", reason=reason)
 
 
 def _waiting(session: Session, request: UploadRequest) -> list[ColumnElement[bool]]:

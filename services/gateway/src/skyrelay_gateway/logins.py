@@ -21,9 +21,9 @@ from skyrelay.store.transitions import audit
 from skyrelay_gateway.access_models import SessionView
 from skyrelay_gateway.context import Gateway
 from skyrelay_gateway.cookies import BROWSER
-from skyrelay_gateway.visits import CallerKind, Visit
+from skyrelay_gateway.visits import CallerKind, Visit, actor
 
-_ACTOR = "person"
+_OWNER = "owner"  # who has shown the password or the code
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ def log_out(gateway: Gateway, session_id: int, person: Person) -> None:
     """End one login."""
     with gateway.store.write() as session:
         end_session(session, session_id)
-        _write_down(gateway, session, person, "logged out")
+        _write_down(gateway, session, person, "logged out", actor())
 
 
 def change_password(gateway: Gateway, person: Person, current: str, new: str) -> Login | None:
@@ -117,7 +117,7 @@ def change_password(gateway: Gateway, person: Person, current: str, new: str) ->
     def is_right() -> bool:
         if not verify_password(gateway.store, gateway.hasher, current):
             return False
-        set_password(gateway.store, gateway.hasher, new, now=gateway.clock(), actor=_ACTOR)
+        set_password(gateway.store, gateway.hasher, new, now=gateway.clock(), actor=actor())
         return True
 
     begun = _try(gateway, person, is_right, "logged in with the new password")
@@ -152,9 +152,26 @@ def end_one(gateway: Gateway, session_id: int) -> bool:
         was_there = end_session(session, session_id)
         if was_there:
             audit(
-                session, now=gateway.clock(), actor=_ACTOR, subject=("login", session_id), event="logged out"
+                session, now=gateway.clock(), actor=actor(), subject=("login", session_id), event="logged out"
             )
     return was_there
+
+
+def end_others(gateway: Gateway, visit: Visit) -> int:
+    """End all logins but the one that asks; give their number."""
+    here = visit.caller.id if visit.caller.kind is CallerKind.BROWSER else None
+    with gateway.store.write() as session:
+        ended = end_all_sessions(session, but=here)
+        audit(
+            session,
+            now=gateway.clock(),
+            actor=actor(),
+            subject=("login", None),
+            event="logged out elsewhere",
+            detail={"logins": ended},
+        )
+    get_logger(__name__).info("all other logins have ended", logins=ended)
+    return ended
 
 
 def end_all(gateway: Gateway) -> int:
@@ -164,7 +181,7 @@ def end_all(gateway: Gateway) -> int:
         audit(
             session,
             now=gateway.clock(),
-            actor=_ACTOR,
+            actor=actor(),
             subject=("login", None),
             event="logged out everywhere",
             detail={"logins": ended},
@@ -182,7 +199,7 @@ def _try(gateway: Gateway, person: Person, is_right: Callable[[], bool], event: 
         raise TooEarly(wait)
     if not is_right():
         with gateway.store.write() as session:
-            _write_down(gateway, session, person, "login refused")
+            _write_down(gateway, session, person, "login refused", actor())
         get_logger(__name__).warning("a login was refused", address=printable(person.address))
         return None
     return _begin(gateway, person, source, event)
@@ -196,16 +213,16 @@ def _begin(gateway: Gateway, person: Person, source: str, event: str) -> Login:
             end_session(session, person.session_id)
         forgive(session, source, login_browser, now)
         cookie = begin_session(session, now=now, address=person.address, browser=person.agent)
-        _write_down(gateway, session, person, event)
+        _write_down(gateway, session, person, event, _OWNER)
     get_logger(__name__).info("somebody has logged in", address=printable(person.address))
     return Login(cookie, login_browser)
 
 
-def _write_down(gateway: Gateway, session: Session, person: Person, event: str) -> None:
+def _write_down(gateway: Gateway, session: Session, person: Person, event: str, who: str) -> None:
     audit(
         session,
         now=gateway.clock(),
-        actor=_ACTOR,
+        actor=who,
         subject=("login", None),
         event=event,
         detail={"address": printable(person.address)[:64], "browser": printable(person.agent)[:200]},

@@ -366,7 +366,9 @@ class ResumeRequest(BaseModel):
     telescope: str | None = Field(default=None, max_length=200, description="its name or serial number")
     target: str | None = Field(default=None, max_length=200)
     all: bool = False
-    by: str = Field(default="person", min_length=1, max_length=100, description="who asks for it")
+    by: str | None = Field(
+        default=None, min_length=1, max_length=100, description="for whom the caller asks, as it says"
+    )
 
     @model_validator(mode="after")
     def _one_way_of_saying_it(self) -> Self:

@@ -21,8 +21,7 @@ from skyrelay.store.transitions import audit
 from skyrelay_gateway.models import Page, View
 from skyrelay_gateway.paging import PageRequest, cut
 from skyrelay_gateway.problems import Problem
-
-_ACTOR = "gateway"
+from skyrelay_gateway.visits import actor
 
 
 class PlanItemView(View):
@@ -249,7 +248,7 @@ def ask_for_run(session: Session, request: PlanRunRequest, now: datetime) -> Clo
     if is_over(row.night, now):
         raise Problem(409, f"The night of this plan ({row.night}) is over.", "Wait for another one.")
     _ask(row, now, replace_running=request.replace_running)
-    audit(session, now=now, actor=_ACTOR, subject=("plan", row.id), event="run asked for")
+    audit(session, now=now, actor=actor(), subject=("plan", row.id), event="run asked for")
     return row
 
 
@@ -271,7 +270,7 @@ def ask_for_interrupt(
     if row.expires_at is not None and row.expires_at <= now:
         raise Problem(409, "This interrupt has expired.", "There is nothing to do.")
     _ask(row, now, replace_running=request.replace_running)
-    audit(session, now=now, actor=_ACTOR, subject=("interrupt", row.id), event="run asked for")
+    audit(session, now=now, actor=actor(), subject=("interrupt", row.id), event="run asked for")
     return row
 
 
@@ -310,7 +309,7 @@ def submit(
     known = _known(session, key)
     if known is not None:
         return known, False
-    enqueue_measurement(session, payload, now=now, actor=_ACTOR, first_try=None)
+    enqueue_measurement(session, payload, now=now, actor=actor(), first_try=None)
     session.flush()
     added = _known(session, key)
     if added is None:

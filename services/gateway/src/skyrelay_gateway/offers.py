@@ -16,8 +16,7 @@ from skyrelay.store.transitions import audit
 from skyrelay_gateway.finding import find_telescope
 from skyrelay_gateway.models import OfferAnswer, OfferRequest
 from skyrelay_gateway.problems import Problem
-
-_ACTOR = "person"
+from skyrelay_gateway.visits import actor
 
 
 def take_up(session: Session, request: OfferRequest, now: datetime) -> OfferAnswer:
@@ -87,4 +86,4 @@ def _owe(session: Session, stack: Stack, now: datetime) -> None:
             updated_at=now,
         )
     )
-    audit(session, now=now, actor=_ACTOR, subject=("stack", stack.id), event="asked for")
+    audit(session, now=now, actor=actor(), subject=("stack", stack.id), event="asked for")

@@ -16,6 +16,7 @@ from skyrelay_gateway.context import Gateway
 from skyrelay_gateway.page_frame import way_to_root
 from skyrelay_gateway.problems import Problem
 from skyrelay_gateway.readiness import check_readiness
+from skyrelay_gateway.refusal_pages import mark_as_page
 from skyrelay_gateway.templating import render
 from skyrelay_gateway.texts import text
 
@@ -23,33 +24,24 @@ _Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class PageRoute(APIRoute):
-    """A route whose refusals are pages: of a thing that is not there, of a database that is not ready."""
+    """A route whose refusals are pages, whoever asks (see `skyrelay_gateway.refusal_pages`)."""
 
     def get_route_handler(self) -> _Handler:
         """Wrap the route's own handler."""
         handler = super().get_route_handler()
 
         async def answer(request: Request) -> Response:
+            mark_as_page(request)
             try:
                 return await handler(request)
-            except Problem as problem:
-                return _refusal(request, problem.status, problem.detail, problem.what_to_do)
-            except RequestValidationError:
-                return _refusal(request, 422, text("problem.no_such_page"), text("problem.see_menu"))
+            except RequestValidationError as error:
+                raise Problem(422, text("problem.no_such_page"), text("problem.see_menu")) from error
             except (DBAPIError, PoolTimeout):
                 return await run_in_threadpool(_starting, request)
 
         return answer
 
 
-def _refusal(request: Request, status: int, detail: str, what_to_do: str) -> Response:
-    return render("problem.html", status, **_frame(request), detail=detail, what_to_do=what_to_do)
-
-
 def _starting(request: Request) -> Response:
     gateway = cast("Gateway", request.app.state.gateway)
-    return render("starting.html", 503, **_frame(request), parts=check_readiness(gateway))
-
-
-def _frame(request: Request) -> dict[str, str]:
-    return {"root": way_to_root(request)}
+    return render("starting.html", 503, root=way_to_root(request), parts=check_readiness(gateway))

@@ -12,6 +12,7 @@ from skyrelay.store.pauses import lift_pauses, order_pause, scope_words
 from skyrelay.store.tables import Pause, Telescope
 from skyrelay_gateway.finding import check_target, find_telescope
 from skyrelay_gateway.models import PauseAnswer, PauseRequest, PauseView, ResumeRequest
+from skyrelay_gateway.visits import actor
 
 
 def pause(session: Session, request: PauseRequest, now: datetime) -> PauseAnswer:
@@ -25,14 +26,14 @@ def pause(session: Session, request: PauseRequest, now: datetime) -> PauseAnswer
     telescope_id = _telescope(session, request.telescope)
     if request.target is not None:
         check_target(session, request.target)
-    order_pause(session, telescope_id, request.target, by=request.by, reason=request.reason, now=now)
+    order_pause(session, telescope_id, request.target, by=actor(request.by), reason=request.reason, now=now)
     return PauseAnswer(pauses=tuple(pause_views(session)), lifted=0)
 
 
 def resume(session: Session, request: ResumeRequest, now: datetime) -> PauseAnswer:
     """Lift the pauses inside what the request names; what a wider one holds stays held, and is listed."""
     telescope_id = _telescope(session, request.telescope)
-    lifted = lift_pauses(session, telescope_id, request.target, by=request.by, now=now)
+    lifted = lift_pauses(session, telescope_id, request.target, by=actor(request.by), now=now)
     session.flush()
     return PauseAnswer(pauses=tuple(pause_views(session)), lifted=lifted)
 

@@ -18,10 +18,10 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
+from skyrelay.errors import ConfigurationError
 from skyrelay.logs import get_logger
 from skyrelay.settings import SettingsRefused
 from skyrelay.store.page_settings import SettingsMoved
-from skyrelay_gateway.security import SECURITY_HEADERS
 
 MEDIA_TYPE = "application/problem+json"
 _SEE_DOCS = "See /docs for what there is."
@@ -103,9 +103,9 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
     app.add_exception_handler(SettingsRefused, _on_settings_refused)
     app.add_exception_handler(SettingsMoved, _on_settings_moved)
+    app.add_exception_handler(ConfigurationError, _on_wrong_configuration)
     app.add_exception_handler(DBAPIError, on_database_away)
     app.add_exception_handler(PoolTimeout, on_database_away)
-    app.add_exception_handler(Exception, _on_fault)
 
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -146,11 +146,21 @@ async def _on_settings_refused(_request: Request, error: Exception) -> Response:
     problems = cast("SettingsRefused", error).problems
     errors = tuple(FieldProblem(where=key[:200], message=problem[:300]) for key, problem in problems[:20])
     detail = "; ".join(f"{each.where}: {each.message}" for each in errors[:3])
-    return problem_response(422, detail, "Correct what `errors` names; nothing was changed.", errors=errors)
+    return problem_response(
+        422, detail, "Nothing was changed: correct that, and send it again.", errors=errors
+    )
 
 
 async def _on_settings_moved(_request: Request, error: Exception) -> Response:
     return problem_response(412, str(error), "Read the settings again, and say what is still to be changed.")
+
+
+async def _on_wrong_configuration(_request: Request, error: Exception) -> Response:
+    """Answer when the home is not as its configuration says: its key file is missing, say."""
+    words = str(error)
+    get_logger(__name__).error("the configuration keeps a call from being answered", problem=words)
+    detail = f"{words[:1].upper()}{words[1:]}."
+    return problem_response(503, detail, "Repair that, then try again. Nothing was changed.")
 
 
 def _message(error: Mapping[str, Any]) -> str:
@@ -162,14 +172,4 @@ async def on_database_away(_request: Request, error: Exception) -> Response:
     get_logger(__name__).warning("the database did not answer", problem=str(getattr(error, "orig", error)))
     return problem_response(
         503, "The database is not ready.", "GET /readyz says why.", headers={"Retry-After": "5"}
-    )
-
-
-async def _on_fault(_request: Request, _error: Exception) -> Response:
-    # The server logs the traceback; this answer passes no middleware, so it brings its headers along.
-    return problem_response(
-        500,
-        "Skyrelay made a mistake.",
-        "The gateway's log has the details; please report them.",
-        headers=SECURITY_HEADERS,
     )

@@ -24,6 +24,7 @@ from skyrelay.store.transitions import audit
 from skyrelay_gateway.finding import find_telescope
 from skyrelay_gateway.models import View
 from skyrelay_gateway.problems import Problem
+from skyrelay_gateway.visits import actor
 
 TOKEN_FOR = timedelta(minutes=10)
 _ASK_AGAIN = "Ask again with POST /api/v1/purge."
@@ -46,7 +47,9 @@ class PurgeRequest(BaseModel):
     all: bool = False
     purge_id: int | None = Field(default=None, ge=1, le=2**53, description="a list that was asked for before")
     undelivered: bool = Field(default=False, description="also what CrowdSky is not known to have")
-    by: str = Field(default="person", min_length=1, max_length=100, description="who asks for it")
+    by: str | None = Field(
+        default=None, min_length=1, max_length=100, description="for whom the caller asks, as it says"
+    )
     wait_s: float = Field(default=10, ge=0, le=30, description="how long to wait for the list")
 
     @model_validator(mode="after")
@@ -122,7 +125,7 @@ def order(session: Session, request: PurgeRequest, now: datetime) -> int:
         404 for a telescope that is not there, 409 where none can be asked.
     """
     ids = _telescopes(session, request)
-    purge = Purge(by=request.by, target=request.target, undelivered=request.undelivered, asked_at=now)
+    purge = Purge(by=actor(request.by), target=request.target, undelivered=request.undelivered, asked_at=now)
     session.add(purge)
     session.flush()
     session.add_all(
@@ -232,7 +235,7 @@ def confirm(session: Session, token: str, now: datetime) -> int:
     purge.confirmed_at = now
     for part_id in part_ids(session, purge.id, PurgeState.LISTED):
         _release(session, session.get_one(PurgePart, part_id), now)
-    audit(session, now=now, actor=purge.by, subject=("purge", purge.id), event="confirmed")
+    audit(session, now=now, actor=actor(), subject=("purge", purge.id), event="confirmed")
     return purge.id
 
 

@@ -12,8 +12,7 @@ from skyrelay.settings import CrowdSkySettings
 from skyrelay.store.tables import Block, Telescope
 from skyrelay_gateway.models import RawAnswer, RawRequest
 from skyrelay_gateway.problems import Problem
-
-_ACTOR = "person"
+from skyrelay_gateway.visits import actor
 
 
 def ask_for_raw(
@@ -37,7 +36,7 @@ def ask_for_raw(
     if why_not is not None:
         raise Problem(409, f"The raw frames of block {block.id} cannot be sent: {why_not}.", _PUT_BACK)
     if not request.dry_run:
-        send_raw(session, block, frames, now=now, actor=_ACTOR, reason="asked for")
+        send_raw(session, block, frames, now=now, actor=actor(), reason="asked for")
     return RawAnswer(
         dry_run=request.dry_run,
         block_id=block.id,

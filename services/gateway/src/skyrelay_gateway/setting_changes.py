@@ -11,8 +11,7 @@ from skyrelay.settings import Settings
 from skyrelay.store.page_settings import change_settings
 from skyrelay.store.secrets import SecretStore
 from skyrelay_gateway.context import Gateway
-
-_ACTOR = "person"
+from skyrelay_gateway.visits import actor
 
 
 def change(
@@ -30,6 +29,6 @@ def change(
         changes,
         secrets=SecretStore(gateway.store, configured.key_path),
         now=gateway.clock(),
-        actor=_ACTOR,
+        actor=actor(),
         expected_version=expected_version,
     )

@@ -27,10 +27,10 @@ from skyrelay.store.transitions import StaleState, audit, move_block
 from skyrelay_gateway.finding import check_target, find_telescope
 from skyrelay_gateway.models import StackAnswer, StackDecision, StackRequest
 from skyrelay_gateway.problems import Problem
+from skyrelay_gateway.visits import actor
 from skyrelay_gateway.words import telescope_words
 
 _MOST_LISTED = 500
-_ACTOR = "person"
 # A block that waits for a person takes a step when one asks; the others are on their way already.
 _STEPS = {
     BlockState.FAILED: BlockState.READY,
@@ -217,7 +217,7 @@ def _mark(session: Session, block: Block, now: datetime) -> bool:
 
 def _move(session: Session, block: Block, to: BlockState, now: datetime) -> None:
     if block.state == BlockState.RAW:
-        withdraw_raw(session, block, now=now, actor=_ACTOR)
+        withdraw_raw(session, block, now=now, actor=actor())
     if block.state in {BlockState.STACKED, BlockState.RAW}:
         block.attempts, block.intent, block.percent, block.too_few_stars = 0, None, None, 0
         session.flush()
@@ -226,7 +226,7 @@ def _move(session: Session, block: Block, to: BlockState, now: datetime) -> None
         block,
         to,
         now=now,
-        actor=_ACTOR,
+        actor=actor(),
         reason="asked for",
         requested=True,
         next_attempt_at=None,
@@ -238,7 +238,7 @@ def _ask(session: Session, block: Block, now: datetime) -> None:
     block.requested = True
     block.next_attempt_at = None
     block.needs_you = False
-    audit(session, now=now, actor=_ACTOR, subject=("block", block.id), event="asked for")
+    audit(session, now=now, actor=actor(), subject=("block", block.id), event="asked for")
 
 
 def _view(decision: Decision) -> StackDecision:

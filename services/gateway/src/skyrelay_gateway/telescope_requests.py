@@ -34,8 +34,8 @@ from skyrelay_gateway.models import Page, TelescopeView, View
 from skyrelay_gateway.paging import PageRequest, cut
 from skyrelay_gateway.problems import Problem
 from skyrelay_gateway.views import telescope_view
+from skyrelay_gateway.visits import actor
 
-_ACTOR = "person"
 _FORGOTTEN = "was forgotten by a person"
 _MOST_ADDRESSES = 16
 
@@ -236,7 +236,7 @@ def forget(session: Session, name: str, configured: Iterable[str], now: datetime
         )
     answer = _what_is_kept(session, row)
     _note(session, row, "forgotten", now)
-    lift_pauses(session, row.id, None, by=_ACTOR, now=now)
+    lift_pauses(session, row.id, None, by=actor(), now=now)
     if _is_referred_to(session, row.id):
         _strip(session, row, now)
         return answer
@@ -299,7 +299,7 @@ def _no_address(row: Telescope) -> Problem:
 
 
 def _note(session: Session, row: Telescope, event: str, now: datetime) -> None:
-    audit(session, now=now, actor=_ACTOR, subject=("telescope", row.id), event=event, reason=row.name)
+    audit(session, now=now, actor=actor(), subject=("telescope", row.id), event=event, reason=row.name)
 
 
 def _rivals(session: Session, request: AddRequest) -> Iterable[Telescope]:
@@ -353,6 +353,6 @@ def _is_referred_to(session: Session, telescope_id: int) -> bool:
 
 
 def _strip(session: Session, row: Telescope, now: datetime) -> None:
-    take_address(session, row, _FORGOTTEN, now, _ACTOR)
+    take_address(session, row, _FORGOTTEN, now, actor())
     row.key_path, row.latitude_deg, row.longitude_deg, row.zone = None, None, None, None
     row.added_at, row.forgotten_at, row.next_look_at = None, now, None

@@ -77,6 +77,25 @@ def current_visit() -> Visit:
     return _CURRENT.get(Visit())
 
 
+def actor(for_whom: str | None = None) -> str:
+    """Name who makes the call that is answered, as the audit log and all histories have it.
+
+    Parameters
+    ----------
+    for_whom
+        For whom the caller says that it asks (a command, for the person who typed it); that is no more than
+        its word, so it stands beside its own name.
+
+    Returns
+    -------
+    str
+        ``owner`` (logged in), ``token NAME``, ``anybody`` (where ``gateway.auth`` is none), or ``unknown``.
+    """
+    caller = current_visit().caller
+    name = f"token {caller.name}" if caller.kind is CallerKind.PROGRAM else caller.name or "unknown"
+    return f"{name} ({for_whom})" if for_whom else name
+
+
 async def visit_of(request: Request) -> Visit:
     """Give the visit of a request."""
     return cast("Visit", request.scope.get("state", {}).get("visit", Visit()))

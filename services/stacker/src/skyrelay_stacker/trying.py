@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from skyrelay.domain.home_address import check_home_host, check_home_port, is_home_address
@@ -16,7 +17,9 @@ from skyrelay.seestar.telescope import Telescope as Seestar
 from skyrelay.seestar.telescope import TelescopeAddress
 from skyrelay.service import utc_now
 from skyrelay.settings import TelescopeSettings
+from skyrelay.settings_page import own_key
 from skyrelay.store import trials
+from skyrelay.store.given_keys import drop_refused
 from skyrelay_stacker.workshop import Workshop
 
 _CONNECT, _REPLY = timedelta(seconds=4), timedelta(seconds=6)  # a person waits for it
@@ -35,13 +38,22 @@ def try_telescope(workshop: Workshop, trial_id: int) -> None:
     answer: Answer | None = None
     problem = ""
     try:
-        answer = _try(TelescopeSettings.model_validate(row.telescope))
+        answer = _try(_with_key(workshop.settings.data_dir, row.telescope))
     except (SkyrelayError, OSError) as error:
         problem = str(error)
     except ValueError as error:  # of a field, or an address that leads elsewhere
         problem = f"it cannot be tried: {error}"
     with workshop.store.write() as session:
-        trials.finish(session, trial_id, now=utc_now(), answer=answer, problem=problem)
+        finished = trials.finish(session, trial_id, now=utc_now(), answer=answer, problem=problem)
+        if finished is not None and answer and answer["state"] == TelescopeState.KEY_REFUSED:
+            drop_refused(session, workshop.settings.data_dir, finished)
+
+
+def _with_key(data_dir: Path, telescope: Mapping[str, Any]) -> TelescopeSettings:
+    read = TelescopeSettings.model_validate(telescope)
+    if read.key_path is None:
+        return read
+    return read.model_copy(update={"key_path": Path(own_key(data_dir, str(read.key_path)))})
 
 
 def _home_address_of(host: str) -> str:

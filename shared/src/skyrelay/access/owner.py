@@ -80,7 +80,7 @@ def claim(store: Store, hasher: Hasher, code: str, password: str, *, now: dateti
         # Of two that come with the code at once, one wins.
         if is_claimed(session) or _owner(session, now).setup_code_hash != kept:
             return False
-        _put_password(session, hashed, now, "person", "claimed")
+        _put_password(session, hashed, now, "owner", "claimed")
     return True
 
 

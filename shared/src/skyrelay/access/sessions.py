@@ -68,9 +68,10 @@ def end_session(session: Session, session_id: int) -> bool:
     return found is not None
 
 
-def end_all_sessions(session: Session) -> int:
-    """End all logins; give their number."""
-    ended = session.scalars(delete(LoginSession).returning(LoginSession.id)).all()
+def end_all_sessions(session: Session, *, but: int | None = None) -> int:
+    """End all logins, or all ``but`` one; give their number."""
+    others = delete(LoginSession).where(LoginSession.id != (0 if but is None else but))
+    ended = session.scalars(others.returning(LoginSession.id)).all()
     return len(ended)
 
 

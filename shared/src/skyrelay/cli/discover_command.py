@@ -28,6 +28,7 @@ from skyrelay.seestar.discovery import discover as find
 from skyrelay.seestar.errors import NotATelescope
 from skyrelay.seestar.telescope import Telescope, TelescopeAddress
 from skyrelay.settings import Settings, TelescopeSettings, load_settings
+from skyrelay.store.accounts import settings_in_force
 
 _LISTEN = timedelta(seconds=1.2)  # three questions; the table is promised within three seconds
 _ASK = timedelta(seconds=0.6)  # for what is not known by then
@@ -55,7 +56,7 @@ def discover(
 ) -> None:
     """Find telescopes in the network; exit code 0 only when one answers."""
     configure_logs("discover", level="ERROR")  # what goes wrong is in the table
-    settings = load_settings(config)
+    settings = settings_in_force(load_settings(config), of=())  # telescopes of the page, too; no secrets
     sightings = _look_around(settings, _whom_to_ask(settings, address or []))
     if as_json:
         typer.echo(json.dumps([sighting.as_json() for sighting in sightings], indent=2))

@@ -96,6 +96,21 @@ class CredentialStore:
         newest = _Kept(node_id=credentials.node_id, api_key=credentials.api_key, url=url)
         self._write({**_plain(newest), "earlier": others})
 
+    def bind(self, url: str) -> None:
+        """Write down that credentials of another program's file are those of ``url``, which took them.
+
+        From then on no other server is shown them, whatever ``cloud.url`` says.
+
+        Raises
+        ------
+        CredentialsUnreadable, OSError
+            As `save`.
+        """
+        kept = self._all()
+        if kept and not kept[0].url:
+            others = [_plain(each) for each in kept[1:]]
+            self._write({**_plain(kept[0]), "url": url, "earlier": others})
+
     def check_writable(self) -> None:
         """Make sure that credentials could be kept, before they are asked for.
 

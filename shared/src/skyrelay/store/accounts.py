@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Literal, get_args
 
 from pydantic import SecretStr
@@ -80,14 +80,28 @@ def settings_on_page(settings: Settings) -> Settings:
     return with_page_values(settings, page)
 
 
-def wait_for_other_settings(settings: Settings, now: Settings, stop: threading.Event) -> Settings:
-    """Wait until other settings count than ``now``, and give them; or ``now``, when ``stop`` is set first."""
+def wait_for_other_settings(
+    settings: Settings, now: Settings, stop: threading.Event, *, part: Callable[[Settings], object]
+) -> Settings:
+    """Wait until other settings count than ``now``, and give them; or ``now``, when ``stop`` is set first.
+
+    Parameters
+    ----------
+    settings
+        Those of file and environment.
+    now
+        Those that counted when this was asked last.
+    stop
+        Ends the waiting.
+    part
+        Gives what the caller lives by: a change of anything else is none to it.
+    """
     while not stop.wait(LOOK_EVERY_S):
         try:
             found = settings_on_page(settings)
         except TransientError:  # what counted goes on counting
             continue
-        if found != now:
+        if part(found) != part(now):
             return found
     return now
 

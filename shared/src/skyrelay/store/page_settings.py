@@ -20,6 +20,7 @@ from skyrelay.domain.home_address import check_home_host, check_home_port
 from skyrelay.errors import PermanentError
 from skyrelay.settings import Settings, SettingsRefused, TelescopeSettings, setting_fields
 from skyrelay.settings_page import (
+    KEYS_FOLDER,
     fitting_values,
     is_secret,
     usable_values,
@@ -27,12 +28,12 @@ from skyrelay.settings_page import (
     with_values,
 )
 from skyrelay.smb_path import SmbPath
-from skyrelay.store.secrets import SECRET_NAMES, SecretStore
-from skyrelay.store.tables import SettingChange
+from skyrelay.store.account_addresses import forgotten, unmovable
+from skyrelay.store.secrets import SECRET_NAMES, SecretName, SecretStore
+from skyrelay.store.tables import Secret, SettingChange
 from skyrelay.store.telescopes import lay_down_configured
 from skyrelay.store.transitions import audit
 
-KEYS_FOLDER = Path("keys")  # below data_dir: the telescopes' keys that were given on the page
 _MOST_JSON = 16 * 1024  # characters of one value: a list of telescopes has some hundreds
 _SUBJECT = ("setting", None)
 
@@ -72,7 +73,8 @@ def change_settings(
     settings
         Those of file and environment.
     changes
-        The new value of each key; `None` unsets it, so that the default counts.
+        The new value of each key; `None` unsets it, so that the default counts. A login whose server is
+        changed is forgotten unless it is among them.
     secrets
         Where those among them are kept.
     now
@@ -102,12 +104,17 @@ def change_settings(
         raise SettingsRefused(problems)
     shown = {key: value for key, value in changes.items() if not is_secret(key)}
     # What was right once and fits the file no more keeps nobody from changing something else.
-    page = usable_values(settings, {**fitting_values(settings, page_values(session)), **shown})
+    kept = fitting_values(settings, page_values(session))
+    page = usable_values(settings, {**kept, **shown})
+    before = with_values(settings, kept)
     found = with_values(settings, {key: value for key, value in page.items() if value is not None})
     _check_leads_home(found, shown)
+    if problems := list(unmovable(settings, before, found)):
+        raise SettingsRefused(problems)
+    changes = {**changes, **dict.fromkeys(_left_behind(session, before, found, changes))}
     for key, value in changes.items():
-        kept = None if is_secret(key) else value
-        session.add(SettingChange(key=key, value=kept, changed_at=now, changed_by=actor))
+        written = None if is_secret(key) else value
+        session.add(SettingChange(key=key, value=written, changed_at=now, changed_by=actor))
     for name in SECRET_NAMES:
         if name in changes:
             secrets.put_within(session, name, SecretStr(changes[name] or ""), now=now, actor=actor)
@@ -115,6 +122,13 @@ def change_settings(
         lay_down_configured(session, found.telescopes, now)
     audit(session, now=now, actor=actor, subject=_SUBJECT, event="changed", detail={"keys": sorted(changes)})
     return found
+
+
+def _left_behind(
+    session: Session, before: Settings, found: Settings, changes: Mapping[str, Any]
+) -> list[SecretName]:
+    """Give the kept parts of a login whose server is another from now on."""
+    return [name for name in forgotten(before, found, changes) if session.get(Secret, name) is not None]
 
 
 def _forbidden(settings: Settings, changes: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

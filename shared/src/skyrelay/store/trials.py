@@ -52,12 +52,13 @@ def claim(session: Session, trial_id: int, now: datetime) -> TelescopeTrial | No
 
 def finish(
     session: Session, trial_id: int, *, now: datetime, answer: Mapping[str, Any] | None, problem: str = ""
-) -> None:
-    """Write the answer down, or why there is none."""
+) -> TelescopeTrial | None:
+    """Write the answer down, or why there is none; give the question, unless it is gone."""
     row = session.get(TelescopeTrial, trial_id)
     if row is not None:
         row.finished_at, row.problem = now, problem
         row.answer = None if answer is None else dict(answer)
+    return row
 
 
 def waiting(session: Session, now: datetime) -> list[int]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from skyrelay.errors import TransientError
 from skyrelay.seestar.errors import KeyMissing, KeyRefused
-from skyrelay.store.page_settings import KEYS_FOLDER
+from skyrelay.settings_page import KEYS_FOLDER
 from skyrelay_gateway.texts import text as say
 
 MOST_BYTES = 16 * 1024  # a PEM key has some 2 kB
@@ -20,7 +20,7 @@ class NotAKey(ValueError):  # noqa: N818 - what it is
 
 
 def keep_key(data_dir: Path, text: bytes) -> Path:
-    """Keep a key under a name made from it, readable by us alone; give its file.
+    """Keep a key under a name made from it, readable by us alone; give its file, relative to ``data_dir``.
 
     Raises
     ------
@@ -45,8 +45,9 @@ def keep_key(data_dir: Path, text: bytes) -> Path:
     except (KeyRefused, KeyMissing):
         written.unlink(missing_ok=True)
         raise NotAKey(say("setup.telescope.no_key")) from None  # its words name a file that is gone
-    file = folder / f"{hashlib.sha256(whole).hexdigest()[:16]}.pem"
-    return written.replace(file)
+    name = f"{hashlib.sha256(whole).hexdigest()[:16]}.pem"
+    written.replace(folder / name)
+    return KEYS_FOLDER / name
 
 
 def _write(folder: Path, content: bytes) -> Path:

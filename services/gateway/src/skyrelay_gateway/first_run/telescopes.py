@@ -135,6 +135,12 @@ def without_telescope(session: Session, settings: Settings, name: str) -> dict[s
     return changes
 
 
+def key_of(session: Session, name: str) -> str | None:
+    """Give where the key lies of a telescope that the page had added; `None` for one without."""
+    kept = page_values(session).get("telescopes", [])
+    return next((each.get("key_path") for each in kept if each["name"] == name), None)
+
+
 def can_watch(settings: Settings) -> bool:
     """Tell whether the page may say what is watched."""
     keys = ("image_watcher.enabled", "image_watcher.watch_path")

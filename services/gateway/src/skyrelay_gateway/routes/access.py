@@ -26,11 +26,10 @@ from skyrelay_gateway.context import GatewayDep
 from skyrelay_gateway.cookies import BROWSER, SESSION, set_cookie
 from skyrelay_gateway.problems import Problem, problem_responses
 from skyrelay_gateway.security import require_json
-from skyrelay_gateway.visits import VisitDep, requires
+from skyrelay_gateway.visits import VisitDep, actor, requires
 
 router = APIRouter(prefix="/api/v1", tags=["access"], responses=problem_responses())
 
-_ACTOR = "person"
 _Id = Annotated[int, Path(ge=1, le=2**53)]
 
 
@@ -58,7 +57,9 @@ def make_token(gateway: GatewayDep, request: TokenRequest) -> NewToken:
     """Make a token; the answer shows it, this once."""
     try:
         with gateway.store.write() as session:
-            row, token = create_token(session, request.name, request.scope, now=gateway.clock(), actor=_ACTOR)
+            row, token = create_token(
+                session, request.name, request.scope, now=gateway.clock(), actor=actor()
+            )
     except TokenRefusedError as error:
         raise Problem(409, f"{error}.", "GET /api/v1/tokens lists what there is.") from error
     get_logger(__name__).info("a token was made", name=row.name, scope=row.scope)
@@ -70,7 +71,7 @@ def revoke(gateway: GatewayDep, token_id: _Id) -> TokenView:
     """Revoke a token: from now on it is worth nothing."""
     try:
         with gateway.store.write() as session:
-            row = revoke_token(session, token_id, now=gateway.clock(), actor=_ACTOR)
+            row = revoke_token(session, token_id, now=gateway.clock(), actor=actor())
     except TokenRefusedError as error:
         raise Problem(404, f"{error}.", "GET /api/v1/tokens lists what there is.") from error
     get_logger(__name__).info("a token was revoked", name=row.name)

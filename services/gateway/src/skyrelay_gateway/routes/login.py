@@ -16,11 +16,12 @@ from skyrelay_gateway.cookies import BROWSER, SESSION, delete_cookie, set_cookie
 from skyrelay_gateway.forms import FORM
 from skyrelay_gateway.logins import Login, TooEarly, claim_and_log_in, log_in, log_out, person_of
 from skyrelay_gateway.own_path import own_path
+from skyrelay_gateway.page_route import PageRoute
 from skyrelay_gateway.templating import render
 from skyrelay_gateway.texts import text
 from skyrelay_gateway.visits import PUBLIC, CallerKind, Visit, VisitDep
 
-router = APIRouter(include_in_schema=False, dependencies=[PUBLIC])
+router = APIRouter(include_in_schema=False, route_class=PageRoute, dependencies=[PUBLIC])
 
 _Text = Annotated[str, Form()]
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Response
 
+from skyrelay.access.tokens import Scope
 from skyrelay.logs import get_logger
 from skyrelay.queue.tasks import TaskName, TelescopeMessage
 from skyrelay_gateway import frames, giving_up, telescope_requests
@@ -31,6 +32,7 @@ from skyrelay_gateway.telescope_requests import (
     discovery_view,
 )
 from skyrelay_gateway.views import telescope_view
+from skyrelay_gateway.visits import requires
 
 router = APIRouter(
     prefix="/api/v1",
@@ -40,12 +42,14 @@ router = APIRouter(
     responses=problem_responses(400, 404, 409, 413, 415),
 )
 
+# Which telescopes there are is a setting, and says where frames come from: it takes what settings take.
+_CHANGES_SETTINGS = requires(Scope.ADMIN)
 _Telescope = Annotated[str, Path(max_length=200, description="its serial number or name")]
 
 
-@router.post("/telescopes", status_code=201)
+@router.post("/telescopes", status_code=201, dependencies=[_CHANGES_SETTINGS])
 def add_telescope(gateway: GatewayDep, configured: ConfiguredDep, request: AddRequest) -> TelescopeView:
-    """Add a telescope, which no file needs to name; it is looked at soon."""
+    """Add a telescope, which no file needs to name; it is looked at soon. Takes the scope admin."""
     entry = request.model_dump(exclude_defaults=True)
     with gateway.store.write() as session:
         row = telescope_requests.add(session, request, gateway.clock())
@@ -67,11 +71,14 @@ def look_at_telescope(gateway: GatewayDep, telescope: _Telescope, _: NoFields) -
     return LookAnswer(telescope=view, asked_at=now, note=note)
 
 
-@router.post("/telescopes/{telescope}/forget")
+@router.post("/telescopes/{telescope}/forget", dependencies=[_CHANGES_SETTINGS])
 def forget_telescope(
     gateway: GatewayDep, configured: ConfiguredDep, telescope: _Telescope, _: NoFields
 ) -> ForgetAnswer:
-    """Forget a telescope's address, key and place. Frames, blocks, stacks and deliveries stay."""
+    """Forget a telescope's address, key and place. Frames, blocks, stacks and deliveries stay.
+
+    Takes the scope admin.
+    """
     in_file = [each.name for each in configured.telescopes]
     with gateway.store.write() as session:
         name = telescope_requests.one_telescope(session, telescope).name

@@ -26,6 +26,7 @@ from skyrelay.settings import Settings, SettingsRefused
 from skyrelay.settings_page import why_not_writable
 from skyrelay.store import trials
 from skyrelay.store.accounts import settings_in_force
+from skyrelay.store.given_keys import drop_unused
 from skyrelay.store.setting_lines import shown, value_of
 from skyrelay.store.tables import Telescope, TelescopeTrial
 from skyrelay_gateway.context import ConfiguredDep, Gateway, GatewayDep
@@ -36,6 +37,7 @@ from skyrelay_gateway.first_run.login import Tried, try_login
 from skyrelay_gateway.first_run.preview import build_preview
 from skyrelay_gateway.forms import FORM
 from skyrelay_gateway.nudges import try_to_nudge
+from skyrelay_gateway.page_route import PageRoute
 from skyrelay_gateway.problems import Problem
 from skyrelay_gateway.setting_changes import change
 from skyrelay_gateway.telescope_requests import (
@@ -46,12 +48,13 @@ from skyrelay_gateway.telescope_requests import (
     one_discovery,
 )
 from skyrelay_gateway.templating import render
-from skyrelay_gateway.visits import requires
+from skyrelay_gateway.visits import actor, requires
 from skyrelay_gateway.words import telescope_words
 
-router = APIRouter(prefix="/setup", include_in_schema=False, dependencies=[requires(Scope.ADMIN)])
+router = APIRouter(
+    prefix="/setup", include_in_schema=False, route_class=PageRoute, dependencies=[requires(Scope.ADMIN)]
+)
 
-_ACTOR = "person"
 STEPS = ("telescopes", "site", "crowdsky", "stacking", "start")
 _PATIENCE = timedelta(seconds=15)  # then a person is told where to look why nobody answers
 RowId = Annotated[int | None, Query(ge=1, le=2**53)]
@@ -129,17 +132,18 @@ def new(gateway: GatewayDep, host: Name = "", model: Name = "", name: Name = "")
 @router.post("/telescopes/check", dependencies=[FORM])
 def check(gateway: GatewayDep, configured: ConfiguredDep, form: FormDep) -> Response:
     """Keep the key, if one was given, and have the stacker ask the telescope."""
-    problems: dict[str, str] = {}
-    key_path = _key_kept(configured, form, problems) or _key_before(gateway, form)
-    entry = entries.read_entry(form, key_path)
-    problems = entries.problems_of(entry) | problems
+    entry = entries.read_entry(form, _key_before(gateway, form))
+    problems = entries.problems_of(entry)
     if any(each.name == entry["name"] for each in configured.telescopes):
         problems["name"] = "A telescope of this name is set in the file; choose another name."
+    if not problems:  # a key is kept for a telescope that is going to be asked
+        entry |= _key_kept(configured, form, problems)
     if problems:
         return _form(gateway, {**entry, "watch": is_checked(form, "watch")}, problems)
     watch = is_checked(form, "watch")
     with gateway.store.write() as session:
-        number_ = trials.ask(session, entry, watches=watch, now=gateway.clock(), actor=_ACTOR).id
+        number_ = trials.ask(session, entry, watches=watch, now=gateway.clock(), actor=actor()).id
+        drop_unused(session, configured.data_dir, gateway.clock())
     try_to_nudge(gateway, TaskName.TRY_TELESCOPE, TrialMessage(trial_id=number_))
     return RedirectResponse(f"checked?trial={number_}", 303)
 
@@ -177,6 +181,8 @@ def remove(gateway: GatewayDep, configured: ConfiguredDep, form: FormDep) -> Res
     with gateway.store.read() as session:
         changes = entries.without_telescope(session, configured, name)
     _change(gateway, configured, changes)
+    with gateway.store.read() as session:
+        drop_unused(session, configured.data_dir, gateway.clock())
     get_logger(__name__).info("a telescope was taken away", telescope=name[:64])
     return RedirectResponse("../telescopes", 303)
 
@@ -202,25 +208,27 @@ def _form(
     )
 
 
-def _key_kept(configured: Settings, form: FormData, problems: dict[str, str]) -> str | None:
+def _key_kept(configured: Settings, form: FormData, problems: dict[str, str]) -> dict[str, str]:
+    """Keep the key of a form, and give the part of an entry that names it; nothing where there is none."""
     key = file_of(form, "key_file", MOST_BYTES) or text(form, "key").encode()
     if not key.strip():
-        return None
+        return {}
     try:
-        return str(keep_key(configured.data_dir, key))
+        return {"key_path": str(keep_key(configured.data_dir, key))}
     except (NotAKey, SkyrelayError) as error:
         problems["key"] = str(error)
-        return None
+        return {}
 
 
 def _key_before(gateway: Gateway, form: FormData) -> str | None:
-    """Give the key of the look before, so that nobody has to choose its file twice."""
+    """Give the key of the look before, or of the telescope as it is: nobody has to choose its file twice."""
     given = text(form, "trial")
-    if not given.isdecimal() or len(given) > 15:
-        return None
+    number_ = int(given) if given.isdecimal() and len(given) < 15 else 0
     with gateway.store.read() as session:
-        question = session.get(TelescopeTrial, int(given))
-    return question.telescope.get("key_path") if question else None
+        question = session.get(TelescopeTrial, number_)
+        if question is not None:
+            return question.telescope.get("key_path")
+        return entries.key_of(session, text(form, "name"))
 
 
 def _tested(session: Session, number_: int | None) -> TelescopeTrial:

@@ -22,7 +22,7 @@ class AuditEntry(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     at: Mapped[datetime] = mapped_column(index=True)
-    actor: Mapped[str]  # the service, or "person"
+    actor: Mapped[str]  # the service; `owner`, `token NAME`, `anybody` of the gateway; `person` at a command
     subject_kind: Mapped[str]  # block | delivery | stack | telescope | …
     subject_id: Mapped[int | None]
     event: Mapped[str]
