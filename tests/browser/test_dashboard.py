@@ -43,8 +43,10 @@ SETUP_PAGES = tuple(
     f"setup/{step}" for step in ("telescopes", "telescopes/new", "site", "crowdsky", "stacking", "start")
 )
 
-# Of the API's reference, which is as long as a book, the first calls stand for all: they are made alike.
-_SHORTEN = "document.querySelectorAll('.call:nth-of-type(n + 4)').forEach(each => each.remove())"
+# Of what is as long as a book, or a list, the first parts stand for all: they are made alike.
+_SHORTEN = """() => document.querySelectorAll(
+  ".call:nth-of-type(n + 4), main li:nth-of-type(n + 7), main tr:nth-of-type(n + 7)"
+).forEach(each => each.remove())"""
 
 
 @pytest.fixture

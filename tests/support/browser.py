@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response, expect, sync_playwright
 
 from skyrelay.store.engine import Store
 from support.gateway import make_token
@@ -31,6 +31,7 @@ def chromium() -> Iterator[Browser]:
     program = shutil.which("chromium")
     if program is None:
         left_out("Chromium is not installed (Debian's package chromium)")
+    expect.set_options(timeout=_PATIENCE_MS)
     with sync_playwright() as playwright:
         # Without its own sandbox, which root cannot have; no page of another host is ever opened.
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
