@@ -1,4 +1,4 @@
-"""Tokens, logins and the password in a browser: by labels and keyboard, and axe finds nothing that bars people."""
+"""Tokens, logins and the password in a browser, by labels and keys; axe finds nothing that bars people."""
 
 from __future__ import annotations
 
