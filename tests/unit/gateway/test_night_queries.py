@@ -1,4 +1,4 @@
-"""The nights of a home with years of deliveries are counted from the nights, and never by reading all of them."""
+"""A list of nights is counted from its nights, and never by reading all deliveries of years."""
 
 from __future__ import annotations
 
@@ -27,10 +27,9 @@ def test_no_list_of_nights_reads_all_deliveries_or_frames(night: Store, scene: S
         queries = [each for each in asked if each[0].startswith("SELECT")]
         assert len(queries) > 5
         connection = session.connection().connection
+        explain = connection.execute  # type: ignore[attr-defined] # SQLite's own
         steps = [
-            str(step[3])
-            for statement, parameters in queries
-            for step in connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)  # type: ignore[attr-defined] # SQLite's own
+            str(step[3]) for each, given in queries for step in explain(f"EXPLAIN QUERY PLAN {each}", given)
         ]
     for table in ("deliveries", "frames", "stacks"):
         assert [step for step in steps if step.startswith(f"SCAN {table}")] == [], steps
