@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 
 from skyrelay.domain.states import BlockState, DeliveryState
 from skyrelay.store.receipts import ARRIVED_DELIVERIES, WAITING_BLOCKS
-from skyrelay.store.tables import Block, Delivery, Stack
-from skyrelay_gateway.nights import known_nights
+from skyrelay.store.tables import Block
+from skyrelay_gateway.nights import count_deliveries, known_nights
 
 FIRST_NIGHT, LAST_NIGHT = date(2000, 1, 1), date(2999, 12, 31)
 
@@ -65,7 +65,7 @@ def _weeks(first: date) -> tuple[tuple[date | None, ...], ...]:
 
 def _nights(session: Session, nights: Collection[date]) -> Iterator[CalendarNight]:
     names = [night.isoformat() for night in nights]
-    blocks, deliveries = _blocks(session, names), _deliveries(session, names)
+    blocks, deliveries = _blocks(session, names), count_deliveries(session, names)
     for night in nights:
         of_night, sent = blocks.get(night.isoformat(), {}), deliveries.get(night.isoformat(), {})
         counts = {state: number for state, (number, _frames) in of_night.items()}
@@ -102,21 +102,6 @@ def _blocks(session: Session, nights: Collection[str]) -> Mapping[str, Mapping[s
     found: dict[str, dict[str, tuple[int, int]]] = {}
     for night, state, number, frames in session.execute(query):
         found.setdefault(night, {})[state] = (number, frames)
-    return found
-
-
-def _deliveries(session: Session, nights: Collection[str]) -> Mapping[str, Mapping[str, int]]:
-    counted = select(Block.night, Delivery.state, func.count())
-    of_stacks = counted.join_from(Block, Stack, Stack.block_id == Block.id).join(
-        Delivery, Delivery.stack_id == Stack.id
-    )
-    of_raw_frames = counted.join_from(Block, Delivery, Delivery.block_id == Block.id)
-    found: dict[str, dict[str, int]] = {}
-    for query in (of_stacks, of_raw_frames):
-        confined = query.where(Block.night.in_(nights)).group_by(Block.night, Delivery.state)
-        for night, state, number in session.execute(confined):
-            of_night = found.setdefault(night, {})
-            of_night[state] = of_night.get(state, 0) + number
     return found
 
 
