@@ -108,6 +108,22 @@ def test_a_stack_whose_raw_frames_are_there_is_known_by_them(
     assert asked(telescope, "start_batch_stack") == 0
 
 
+def test_a_covered_block_is_stacked_once_a_person_wants_it_all_the_same(
+    home: Home, telescope: SimulatedTelescope, gateway: GatewayClient
+) -> None:
+    stacked_by_another(telescope, CURRENT)
+    home.look()
+    answer = gateway.post("/api/v1/stack", {"block_id": home.block().id, "again": True})
+    assert answer.json()["asked_for"] == 1
+
+    look_again(home)
+    home.work()
+
+    assert home.block().state == BlockState.STACKED
+    assert asked(telescope, "start_batch_stack") == 1
+    assert len(stacks_on(telescope)) == 2, "the other tool's is left alone"
+
+
 def test_the_stacks_of_the_services_and_the_owners_are_not_offered(
     home: Home, telescope: SimulatedTelescope
 ) -> None:

@@ -20,7 +20,6 @@ from skyrelay.crowdsky.claiming import position_of
 from skyrelay.crowdsky.matching import TOLERANCE
 from skyrelay.domain.block import BLOCK_MINUTES, BlockKey
 from skyrelay.domain.chunk import ChunkKey, chunk_of, chunk_start, healpix_pixel
-from skyrelay.domain.coverage import same_exposure
 from skyrelay.domain.light_frame import SUB_FOLDER_SUFFIX
 from skyrelay.domain.night import night_of
 from skyrelay.domain.stack_name import CrowdSkyLegacyName, CrowdSkyName, parse_stack_name
@@ -30,6 +29,7 @@ from skyrelay.fits_header import FitsHeader, date_obs
 from skyrelay.seestar.telescope import Telescope as Seestar
 from skyrelay.service import utc_now
 from skyrelay.store.holding import HeldLease
+from skyrelay.store.known_blocks import block_of
 from skyrelay.store.tables import Block, Frame, ScriptedStack, Stack, Telescope
 from skyrelay.store.transitions import audit
 from skyrelay_stacker.offsets import fallback_offset
@@ -128,7 +128,7 @@ def book_found(
     """
     if not _is_free(session, telescope_id, found.key):
         return None
-    block = _block_of(session, telescope_id, found.key) or _new_block(session, telescope_id, found, now)
+    block = block_of(session, telescope_id, found.key) or _new_block(session, telescope_id, found, now)
     stack = _new_stack(block, found, header, chunk_key, now)
     span = _known_span(session, block, found, header)
     if span is not None:
@@ -211,22 +211,9 @@ def _utc(local: datetime, offset: timedelta) -> datetime:
     return (local - offset).replace(tzinfo=UTC)
 
 
-def _block_of(session: Session, telescope_id: int, key: BlockKey) -> Block | None:
-    query = select(Block).where(
-        Block.telescope_id == telescope_id,
-        Block.target == key.target,
-        Block.filter == key.filter,
-        Block.start_at == key.start,
-        Block.minutes == key.minutes,
-    )
-    return next(
-        (block for block in session.scalars(query) if same_exposure(block.exposure, key.exposure)), None
-    )
-
-
 def _is_free(session: Session, telescope_id: int, key: BlockKey) -> bool:
     """Tell whether a stack can be booked for a block: there is none, or it is covered by one unbooked."""
-    block = _block_of(session, telescope_id, key)
+    block = block_of(session, telescope_id, key)
     if block is None:
         return True
     has_stack = session.scalar(select(exists().where(Stack.block_id == block.id)))
