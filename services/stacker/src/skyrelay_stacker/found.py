@@ -254,7 +254,7 @@ def _new_block(session: Session, telescope_id: int, found: Found, now: datetime)
 def _new_stack(block: Block, found: Found, header: FitsHeader, chunk_key: str, now: datetime) -> Stack:
     """Make its row as far as its name and header tell; how many frames it was made of they do not."""
     position = position_of(header)
-    total_s = header.number("TOTALEXP") or header.number("EXPTIME") or found.frames * block.exposure_s
+    total_s = _total_s(found, header, block.exposure_s)
     first_start = date_obs(header) or block.start_at
     script = found.script
     return Stack(
@@ -278,6 +278,16 @@ def _new_stack(block: Block, found: Found, header: FitsHeader, chunk_key: str, n
     )
 
 
+def _total_s(found: Found, header: FitsHeader, exposure_s: float) -> float:
+    """Give the exposure of all frames together, in seconds.
+
+    Where a header has EXPTIME alone, some programs write the whole there, and others leave that of one frame.
+    """
+    whole_s, exptime_s = found.frames * exposure_s, header.number("EXPTIME") or 0.0
+    is_of_one = abs(exptime_s - exposure_s) <= abs(exptime_s - whole_s)
+    return header.number("TOTALEXP") or (whole_s if is_of_one else exptime_s)
+
+
 def _chunk_key(found: Found, header: FitsHeader) -> str:
     name = parse_stack_name(found.file_name)
     if isinstance(name, CrowdSkyName):
@@ -292,7 +302,8 @@ def _known_span(
 ) -> tuple[datetime, datetime, int] | None:
     """Give when its first and its last frame began, and how many there were; `None` when nobody knows.
 
-    Of another tool's stack the block's frames are believed to be in it if it begins with the first of them.
+    Of another tool's stack the block's frames are believed to be in it if it begins with the first of them
+    and has as many: where it has fewer nobody knows whether it was given fewer, and which was the last.
     """
     if found.script is not None:
         return found.script.first_start_at, found.script.last_start_at, len(found.script.files)
@@ -304,7 +315,7 @@ def _known_span(
         or last is None
         or start is None
         or abs(first - start) > TOLERANCE
-        or number < found.frames
+        or number != found.frames
     ):
         return None
     return first, last, number

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
@@ -247,7 +248,7 @@ def _cover(session: Session, block: Block, file: _File, now: datetime) -> None:
     if block.state not in OPEN_BLOCKS or block.is_wanted_again:
         return
     reason = f"its stack {file.path.name} was handed in from a folder"
-    at_rest = {"needs_you": False, "next_attempt_at": None}
+    at_rest: dict[str, Any] = {"needs_you": False, "next_attempt_at": None}
     move_block(session, block, BlockState.COVERED, now=now, actor=ACTOR, reason=reason, **at_rest)
 
 

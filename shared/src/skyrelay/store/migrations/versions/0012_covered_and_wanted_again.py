@@ -12,5 +12,6 @@ depends_on = None
 
 
 def upgrade() -> None:
-    wanted = sa.Column("is_wanted_again", sa.Boolean(), server_default=sa.false(), nullable=False)
-    op.add_column("blocks", wanted)
+    op.add_column(
+        "blocks", sa.Column("is_wanted_again", sa.Boolean(), nullable=False, server_default=sa.false())
+    )
