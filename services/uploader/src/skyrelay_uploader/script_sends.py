@@ -31,7 +31,7 @@ def is_sent_by_script(workshop: Workshop, parcel: Parcel, upload: StackUpload) -
 
 
 def find_raw_of_script(workshop: Workshop, parcel: Parcel, manifest: Manifest) -> tuple[bool, Sent] | None:
-    """Give what a script has sent of late of a block's raw frames, and whether those are the very same frames.
+    """Give what a script has sent of late of a block's raw frames, and whether it is the very same.
 
     The server stacks one session of a chunk: it does not matter how many of the frames the script had.
 

@@ -163,9 +163,10 @@ def begin(
 
 
 def book_held_up(workshop: Workshop, parcel: Parcel, outcome: Outcome, reason: str) -> None:
-    """Write down what went wrong before a send was begun; where another has the delivery by now, of the account alone.
+    """Write down what went wrong before a send was begun.
 
-    A failure that comes late says nothing about what another has done with the delivery since.
+    Where another has the delivery by now it is the account's matter alone: a failure that comes late says
+    nothing about what has been done with the delivery since.
     """
     now = workshop.clock()
     with workshop.store.write() as session:

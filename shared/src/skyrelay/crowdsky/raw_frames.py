@@ -95,7 +95,7 @@ class RawGroup:
 
     @property
     def kind(self) -> str:
-        """What the fingerprints of all frames of the same chunk, telescope, object and exposure begin with."""
+        """What the fingerprints of all groups of the same frames' `RawFrame.kind` begin with."""
         return ";".join(["raw", *(str(part) for part in self.frames[0].kind), ""])
 
 
