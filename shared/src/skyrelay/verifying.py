@@ -13,20 +13,21 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from skyrelay.arrivals import sha256_of
 from skyrelay.crowdsky.errors import StackMissing
 from skyrelay.crowdsky.matching import StackIdentity, find_ours
 from skyrelay.crowdsky.stacks import ServerStack
+from skyrelay.domain.chunk import chunk_of
 from skyrelay.domain.states import DeliveryKind, DeliveryState
 from skyrelay.errors import TransientError
 from skyrelay.fits_compare import differences
 from skyrelay.fits_header import FitsError
-from skyrelay.outbox.identity import identity_of
+from skyrelay.outbox.identity import identities_of, identity_of
 from skyrelay.store.engine import Store
-from skyrelay.store.tables import Delivery, Stack
+from skyrelay.store.tables import Block, Delivery, Stack
 from skyrelay.store.tables.destinations import CROWDSKY
 from skyrelay.store.transitions import audit
 
@@ -46,9 +47,10 @@ class Downloads(Protocol):
 
 
 class Verdict(StrEnum):
-    """What comes of comparing one stack."""
+    """What comes of looking at one delivery."""
 
     SAME = "same"
+    LISTED = "listed"  # made by the server of raw frames: that it is there is all that can be told
     DIFFERS = "differs"
     MISSING = "missing"  # the server lists it no more
     NOT_VERIFIABLE = "not verifiable"  # nothing can be said, and nothing is known to be wrong
@@ -56,11 +58,12 @@ class Verdict(StrEnum):
 
 
 _WRONG = frozenset({Verdict.DIFFERS, Verdict.MISSING})
+_GOOD = frozenset({Verdict.SAME, Verdict.LISTED})
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One stack's verdict, with what is behind it."""
+    """One delivery's verdict, with what is behind it."""
 
     delivery_id: int
     name: str
@@ -71,9 +74,16 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What was found of how many confirmed stacks."""
+    """What was found of how many confirmed deliveries.
+
+    Attributes
+    ----------
+    raw
+        How many of those are blocks whose raw frames were sent, for the server to stack.
+    """
 
     confirmed: int
+    raw: int
     findings: Sequence[Finding]
 
     @property
@@ -81,17 +91,21 @@ class Proof:
         """Whether everything that was looked at is there as it was sent, as far as can be told."""
         verdicts = Counter(finding.verdict for finding in self.findings)
         nothing_wrong = not any(verdicts[verdict] for verdict in (*_WRONG, Verdict.NOT_HAD))
-        return nothing_wrong and (verdicts[Verdict.SAME] > 0 or not self.findings)
+        return nothing_wrong and (any(verdicts[verdict] for verdict in _GOOD) or not self.findings)
 
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
+    """``identities``: of a stack one, of raw frames one for each stack that the server makes of them."""
+
     delivery_id: int
     name: str
     chunk_key: str | None
-    archive_path: str | None
-    sha256: str | None
-    identity: StackIdentity
+    compared_at: float
+    identities: tuple[StackIdentity, ...]
+    is_raw: bool = False
+    archive_path: str | None = None
+    sha256: str | None = None
 
 
 def verify(
@@ -105,6 +119,9 @@ def verify(
     on_finding: Callable[[Finding], None] = lambda _: None,
 ) -> Proof:
     """Compare confirmed stacks with what the server has of them, and write the verdicts down.
+
+    Of raw frames that were sent the server makes a stack of its own, like no file of ours: of those it is
+    only told whether the server lists it.
 
     Parameters
     ----------
@@ -123,7 +140,9 @@ def verify(
         If the server's list cannot be had.
     """
     with store.read() as session:
-        confirmed = list(_confirmed(session))
+        confirmed = [*_stacks(session), *_raw_blocks(session)]
+    random.shuffle(confirmed)  # of those that were never compared, any: then a small sample is one
+    confirmed.sort(key=lambda candidate: candidate.compared_at)
     chosen = confirmed[: math.ceil(len(confirmed) * share)]
     rows = server.list_stacks() if chosen else []
     shared = _shared_keys(rows, confirmed)
@@ -134,25 +153,43 @@ def verify(
         _write_down(store, finding, clock())
         on_finding(finding)
         findings.append(finding)
-    return Proof(len(confirmed), findings)
+    return Proof(len(confirmed), sum(candidate.is_raw for candidate in confirmed), findings)
 
 
-def _confirmed(session: Session) -> Iterator[_Candidate]:
-    query = (
-        select(Delivery, Stack)
-        .join(Stack, Stack.id == Delivery.stack_id)
-        .where(
-            Delivery.destination == CROWDSKY,
-            Delivery.kind == DeliveryKind.STACK,
-            Delivery.state == DeliveryState.CONFIRMED,
+def _stacks(session: Session) -> Iterator[_Candidate]:
+    query = select(Delivery, Stack).join(Stack, Stack.id == Delivery.stack_id)
+    for delivery, stack in session.execute(query.where(*_is_confirmed(DeliveryKind.STACK))):
+        yield _Candidate(
+            delivery_id=delivery.id,
+            name=stack.crowdsky_name,
+            chunk_key=delivery.server_chunk_key,
+            compared_at=_compared_at(delivery),
+            identities=(identity_of(session, delivery),),
+            archive_path=None if stack.removed_at is not None else stack.archive_path,
+            sha256=stack.sha256,
         )
+
+
+def _raw_blocks(session: Session) -> Iterator[_Candidate]:
+    query = select(Delivery, Block).join(Block, Block.id == Delivery.block_id)
+    for delivery, block in session.execute(query.where(*_is_confirmed(DeliveryKind.RAW))):
+        frames = len(delivery.raw_frames["frames"]) if delivery.raw_frames else 0
+        yield _Candidate(
+            delivery_id=delivery.id,
+            name=f"{frames} raw frames of {block.target}, {chunk_of(block.start_at)}",
+            chunk_key=delivery.server_chunk_key,
+            compared_at=_compared_at(delivery),
+            identities=identities_of(session, delivery),
+            is_raw=True,
+        )
+
+
+def _is_confirmed(kind: DeliveryKind) -> tuple[ColumnElement[bool], ...]:
+    return (
+        Delivery.destination == CROWDSKY,
+        Delivery.kind == kind,
+        Delivery.state == DeliveryState.CONFIRMED,
     )
-    rows = [(delivery, stack) for delivery, stack in session.execute(query)]
-    random.shuffle(rows)  # of those that were never compared, any: then a small sample is one
-    for delivery, stack in sorted(rows, key=lambda row: _compared_at(row[0])):
-        path = None if stack.removed_at is not None else stack.archive_path
-        key, identity = delivery.server_chunk_key, identity_of(session, delivery)
-        yield _Candidate(delivery.id, stack.crowdsky_name, key, path, stack.sha256, identity)
 
 
 def _compared_at(delivery: Delivery) -> float:
@@ -176,7 +213,9 @@ def _look(
     *,
     without_place: bool,
 ) -> tuple[Verdict, str]:
-    listed = find_ours(rows, candidate.identity)
+    if candidate.is_raw:
+        return _look_for_raw(candidate, rows)
+    listed = find_ours(rows, candidate.identities[0])
     if listed.row is None and not listed.may_be_there:
         return Verdict.MISSING, "the server lists it no more"
     if listed.row is None:
@@ -188,6 +227,19 @@ def _look(
     if candidate.sha256 is not None and sha256_of(ours) != candidate.sha256:
         return Verdict.DIFFERS, "our own file has changed since it was fetched"
     return _fetch_and_compare(server, candidate.chunk_key, ours, without_place=without_place)
+
+
+def _look_for_raw(candidate: _Candidate, rows: Sequence[ServerStack]) -> tuple[Verdict, str]:
+    """Tell whether the server lists all that it made of raw frames; its pixels are its own work."""
+    if not candidate.identities:
+        return Verdict.NOT_VERIFIABLE, "which frames were sent is not in the books"
+    found = [find_ours(rows, identity) for identity in candidate.identities]
+    if any(listed.row is None and not listed.may_be_there for listed in found):
+        return Verdict.MISSING, "the server lists the stack of these raw frames no more"
+    if any(listed.row is None for listed in found):
+        return Verdict.NOT_VERIFIABLE, "the server says too little about a stack to tell that it is this one"
+    stacks = ", ".join(f"stack {listed.row.id}" for listed in found if listed.row is not None)
+    return Verdict.LISTED, f"the server lists what it made of them: {stacks}; its pixels are its own work"
 
 
 def _fetch_and_compare(

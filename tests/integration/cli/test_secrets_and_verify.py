@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,11 @@ from sqlalchemy import select
 from skyrelay.arrivals import sha256_of
 from skyrelay.crowdsky.client import CrowdSkyClient
 from skyrelay.crowdsky.stacks import StackUpload
-from skyrelay.domain.states import BlockState, DeliveryState
+from skyrelay.domain.chunk import chunk_of
+from skyrelay.domain.states import BlockState, DeliveryKind, DeliveryState
+from skyrelay.outbox.raw_progress import Manifest
 from skyrelay.store.engine import Store
-from skyrelay.store.tables import AuditEntry, Delivery, Stack, Telescope
+from skyrelay.store.tables import AuditEntry, Delivery, Frame, Stack, Telescope
 from skyrelay_simulators.crowdsky import Fault, SimulatedCrowdSky
 from support.fits_files import fits_bytes
 from support.recorded_night import RecordedNight
@@ -81,6 +83,41 @@ class Home:
             receipt = CrowdSkyClient(self.server.base_url, "alice", PASSWORD).upload_stack(upload)
             delivery = night.delivery(stack, DeliveryState.CONFIRMED, server_chunk_key=receipt.chunk_key)
             return int(delivery.id)
+
+    def send_raw(self, number: int, *, is_listed: bool = True) -> int:
+        """Book a block as sent raw, with a stack of it on the server; give the delivery's id."""
+        with self.store.write() as session:
+            night = RecordedNight(session)
+            telescope = session.scalar(select(Telescope)) or night.telescope(serial="1d3fe189")
+            start = EVENING + timedelta(minutes=15 * number)
+            block = night.block(telescope, "M 94", start, BlockState.RAW, frames=2)
+            frames = session.scalars(select(Frame).where(Frame.block_id == block.id)).all()
+            key = f"{chunk_of(block.start_at)}_HP033810"
+            facts = tuple((frame.file_name, frame.start_at, key) for frame in frames)
+            delivery = Delivery(
+                kind=DeliveryKind.RAW,
+                block_id=block.id,
+                destination="crowdsky",
+                state=DeliveryState.CONFIRMED,
+                server_chunk_key=key,
+                raw_frames=Manifest("1d3fe189", "IRCUT", facts).to_row(),
+                created_at=block.created_at,
+                updated_at=block.created_at,
+            )
+            session.add(delivery)
+            session.flush()
+            if is_listed:
+                self._stack_on_server(frames)
+            return int(delivery.id)
+
+    def _stack_on_server(self, frames: Sequence[Frame]) -> None:
+        path = self.folder / "made.fit"
+        stamp = frames[0].start_at.replace(tzinfo=None).isoformat() if frames[0].start_at else ""
+        path.write_bytes(fits_bytes(bytes(3600), **SHAPE, OBJECT="M 94", DATE_OBS=stamp))
+        upload = StackUpload(
+            path, path.name, date_obs_start=frames[0].start_at, date_obs_end=frames[-1].start_at
+        )
+        CrowdSkyClient(self.server.base_url, "alice", PASSWORD).upload_stack(upload)
 
     def file(self, delivery_id: int) -> Path:
         """Give where a delivery's stack lies in the archive."""
@@ -221,7 +258,22 @@ def test_a_sample_takes_those_first_that_were_not_compared_for_longest(home: Hom
 
 
 def test_nothing_delivered_is_nothing_wrong(home: Home) -> None:
-    assert home.verify() == (0, {"holds": True, "confirmed": 0, "findings": []})
+    assert home.verify() == (0, {"holds": True, "confirmed": 0, "raw": 0, "findings": []})
+
+
+def test_blocks_whose_raw_frames_were_sent_are_counted_and_looked_for(home: Home) -> None:
+    there, lost = home.send_raw(0), home.send_raw(1, is_listed=False)
+
+    code, answer = home.verify()
+
+    assert (code, answer["confirmed"], answer["raw"]) == (1, 2, 2)
+    assert verdicts(answer) == ["listed", "missing"]
+    assert "2 raw frames of M 94" in answer["findings"][0]["name"]
+    assert (home.delivery(there).needs_you, home.delivery(lost).needs_you) == (False, True)
+    assert home.delivery(there).verified_at is not None
+    table = skyrelay(home, "verify").stdout
+    assert "2 of them of raw frames" in table
+    assert "1 listed" in table
 
 
 def test_a_list_that_cannot_be_had_is_an_error(home: Home) -> None:

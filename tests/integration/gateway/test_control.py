@@ -311,6 +311,26 @@ def test_again_without_late_frames_makes_no_second_stack(gateway: GatewayClient,
     assert (answer["asked_for"], answer["blocks"][0]["would"]) == (0, "nothing")
 
 
+def test_a_covered_block_is_stacked_again_only_if_a_person_says_so_and_is_warned(
+    gateway: GatewayClient, store: Store
+) -> None:
+    covered = block_of(store, BlockState.COVERED)
+    answer = gateway.post("/api/v1/stack", {"block_id": covered.id}).json()
+    assert (answer["asked_for"], answer["blocks"][0]["would"]) == (0, "nothing")
+    assert "The server may have that stack already" in answer["blocks"][0]["reason"]
+
+    answer = gateway.post("/api/v1/stack", {"block_id": covered.id, "again": True}).json()
+
+    assert (answer["asked_for"], answer["blocks"][0]["would"]) == (1, "wait")
+    assert "The server may have that stack already" in answer["blocks"][0]["reason"]
+    block = block_of(store, BlockState.COVERED)
+    assert (block.state, block.requested, block.is_wanted_again) == ("collecting", True, True)
+    with store.read() as session:
+        entry = session.scalars(select(AuditEntry).where(AuditEntry.subject_id == covered.id)).one()
+    assert (entry.actor, entry.from_state, entry.to_state) == ("person", "covered", "collecting")
+    assert "though there is a stack of it" in entry.reason
+
+
 def test_again_is_said_of_one_block_only(gateway: GatewayClient) -> None:
     assert gateway.post("/api/v1/stack", {"all": True, "again": True}).status_code == 422
 

@@ -173,3 +173,32 @@ def test_a_person_may_have_both(gateway: GatewayClient, store: Store) -> None:
     kept = delivery(store)
     assert kept is not None
     assert (block(store).state, kept.state) == (BlockState.COLLECTING, DeliveryState.CONFIRMED)
+
+
+@pytest.mark.parametrize("state", [DeliveryState.ACCEPTED, DeliveryState.CONFIRMED])
+def test_late_frames_do_not_count_as_sent_where_the_server_has_the_block_already(
+    gateway: GatewayClient, store: Store, state: DeliveryState
+) -> None:
+    go_raw(store, state=state)
+    gateway.post("/api/v1/stack", {"block_id": 1, "again": True})
+    with store.write() as session:
+        session.get_one(Block, 1).state = BlockState.FAILED
+
+    answer = gateway.post("/api/v1/raw", {"block_id": 1})
+
+    assert answer.status_code == 409
+    assert "are at the server already (delivery 1), which stacks no others beside them" in answer.text
+    assert block(store).state == BlockState.FAILED
+    with store.read() as session:
+        assert [frame.is_sent_raw for frame in session.query(Frame)] == [False] * 3
+
+
+def test_what_was_withdrawn_before_it_arrived_is_owed_anew_with_all_frames(
+    gateway: GatewayClient, store: Store
+) -> None:
+    go_raw(store, raw_frames={"telescope": "", "filter": "", "frames": []})
+    gateway.post("/api/v1/stack", {"block_id": 1})
+    assert gateway.post("/api/v1/raw", {"block_id": 1}).status_code == 202
+    owed = delivery(store)
+    assert owed is not None
+    assert (owed.state, owed.raw_frames) == (DeliveryState.PENDING, None)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from astropy.io import fits
 
 from skyrelay import crowdsky
 from skyrelay.domain.states import BlockState
@@ -106,6 +107,56 @@ def test_a_stack_whose_raw_frames_are_there_is_known_by_them(
     assert (stack.is_offered, stack.frames_input, stack.knows_frames) == (True, 5, True)
     assert stack.last_start_at > EVENING
     assert asked(telescope, "start_batch_stack") == 0
+
+
+def change_header(telescope: SimulatedTelescope, **cards: object) -> None:
+    path = folder_of(telescope) / CURRENT
+    with fits.open(path, mode="update") as units:
+        for card, value in cards.items():
+            if value is None:
+                del units[0].header[card]
+            else:
+                units[0].header[card] = value
+
+
+def test_of_a_stack_of_fewer_frames_than_its_block_has_the_last_is_not_known(
+    home: Home, telescope: SimulatedTelescope
+) -> None:
+    stacked_by_another(telescope, CURRENT)
+    take_frames(telescope, start=EVENING + timedelta(minutes=2), frames=2)
+    home.look()
+    stack = home.only_stack()
+    assert (home.block().frame_count, stack.frames_aligned) == (7, 5)
+    assert (stack.frames_input, stack.knows_frames) == (0, False)
+    assert stack.first_start_at == EVENING
+
+
+@pytest.mark.parametrize("exptime_s", [10.0, 50.0])
+def test_where_a_header_has_exptime_alone_the_last_frame_is_known_all_the_same(
+    home: Home, telescope: SimulatedTelescope, exptime_s: float
+) -> None:
+    stacked_by_another(telescope, CURRENT)
+    change_header(telescope, TOTALEXP=None, EXPTIME=exptime_s)
+    home.look()
+    stack = home.only_stack()
+    assert stack.exposure_total_s == pytest.approx(50.0)
+    assert stack.last_start_at == max(frame.start_at for frame in home.frames if frame.start_at)
+
+
+def test_a_covered_block_is_stacked_once_a_person_wants_it_all_the_same(
+    home: Home, telescope: SimulatedTelescope, gateway: GatewayClient
+) -> None:
+    stacked_by_another(telescope, CURRENT)
+    home.look()
+    answer = gateway.post("/api/v1/stack", {"block_id": home.block().id, "again": True})
+    assert answer.json()["asked_for"] == 1
+
+    look_again(home)
+    home.work()
+
+    assert home.block().state == BlockState.STACKED
+    assert asked(telescope, "start_batch_stack") == 1
+    assert len(stacks_on(telescope)) == 2, "the other tool's is left alone"
 
 
 def test_the_stacks_of_the_services_and_the_owners_are_not_offered(

@@ -134,6 +134,18 @@ def test_a_stack_that_crowdsky_does_not_list_yet_is_kept_and_named_unless_it_is_
 
 
 @pytest.mark.usefixtures("telescope")
+def test_a_file_of_another_size_than_the_delivered_stack_of_its_name_is_kept_and_named(
+    home: Home, gateway: GatewayClient
+) -> None:
+    home.change(Stack, size_bytes=12)
+    purge = listed(home, gateway)["purge"]
+    kept = {file["name"]: file for file in purge["telescopes"][0]["files"] if file["state"] == "kept"}
+    assert "another file than the stack of its name" in kept[OURS]["reason"]
+    assert "that has 12" in kept[OURS]["reason"]
+    assert (kept[OURS]["is_delivered"], OURS.replace(".fit", ".jpg") in kept) == (False, True)
+
+
+@pytest.mark.usefixtures("telescope")
 def test_a_token_is_good_once_for_ten_minutes_and_until_the_next(home: Home, gateway: GatewayClient) -> None:
     first = listed(home, gateway)
     again = gateway.post("/api/v1/purge", {"purge_id": first["purge"]["id"]}).json()

@@ -14,7 +14,7 @@ from skyrelay.queue.tasks import TaskName
 from skyrelay.service import utc_now
 from skyrelay.store.late_frames import count_late
 from skyrelay.store.pauses import order_pause
-from skyrelay.store.tables import Block, Frame, Telescope
+from skyrelay.store.tables import Block, Delivery, Frame, Telescope
 from skyrelay_simulators.telescope import SimulatedTelescope
 from skyrelay_simulators.telescope.rpc_codes import Code, RpcError
 from skyrelay_stacker.raw_routes import choose_raw_routes
@@ -168,6 +168,30 @@ def test_too_few_stars_three_times_send_the_raw_frames(home: Home, make_telescop
     home.let_retries_come_due()
     home.work()
     assert asked(telescope, "start_batch_stack") == 3
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"state": DeliveryState.CONFIRMED}, "at the server already"),
+        ({"state": DeliveryState.DEAD, "ask_first": True, "sent_at": EVENING}, "only a person"),
+    ],
+)
+def test_what_the_server_may_have_raw_is_not_sent_again_by_itself(
+    home: Home, make_telescope: MakeTelescope, columns: dict[str, Any], words: str
+) -> None:
+    ready(home, make_telescope())
+    home.prefer("crowdsky", route="raw")
+    choose(home)
+    home.change(Block, state=BlockState.READY)
+    home.change(Delivery, **columns)
+    home.change(Frame, is_sent_raw=False)
+
+    block = choose(home)
+
+    assert block.state == BlockState.READY
+    assert words in block.reason
+    assert {frame.is_sent_raw for frame in home.frames} == {False}
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ from skyrelay.domain.states import BlockState, DeliveryState
 from skyrelay.fits_header import parse_header
 from skyrelay.store.tables import Block, Delivery, Stack
 from skyrelay_simulators.crowdsky import Fault
+from skyrelay_uploader.delivering import StackParcel, carry_stack, claim
+from skyrelay_uploader.fetching import fetch_stack
 from support.recorded_night import RecordedNight
 
 from .conftest import PASSWORD, Home, stack_bytes
@@ -84,6 +86,22 @@ def test_without_the_list_nothing_is_sent_for_the_first_time(home: Home) -> None
     home.crowdsky.show("my_stacks")
     home.work(after=timedelta(minutes=10))
     assert home.delivery(stack_id).state == DeliveryState.ACCEPTED
+
+
+def test_a_late_failure_leaves_alone_what_another_has_done_since(home: Home) -> None:
+    stack_id = home.add_stack()
+    fetch_stack(home.workshop(), stack_id)
+    late = claim(home.workshop(), home.delivery(stack_id).id)
+    assert isinstance(late, StackParcel)
+    taken = {"state": DeliveryState.ACCEPTED, "sent_at": home.clock(), "reason": "the server has taken it"}
+    home.change(home.delivery(stack_id), **taken, lease_until=None)
+    home.crowdsky.show("my_stacks", Fault(mode="status", status=503))
+
+    carry_stack(home.workshop(), late)
+
+    delivery = home.delivery(stack_id)
+    assert (delivery.reason, delivery.attempts) == ("the server has taken it", 0)
+    assert (delivery.next_attempt_at, delivery.needs_you) == (None, False)
 
 
 def listing(*rows: dict[str, object]) -> Fault:

@@ -11,15 +11,18 @@ from typing import Any
 import pytest
 
 from skyrelay.crowdsky.client import CrowdSkyClient
+from skyrelay.crowdsky.raw_frames import RawGroup, raw_frame
+from skyrelay.crowdsky.sent_ledger import SentLedger
 from skyrelay.crowdsky.stacks import StackUpload
 from skyrelay.domain.states import BlockState, DeliveryState, TelescopeState
+from skyrelay.fits_header import parse_header
 from skyrelay.store.receipts import Stage, build_receipt
 from skyrelay.store.tables import Block, Delivery, Telescope
 from skyrelay.store.transitions import move_block
 from skyrelay_simulators.crowdsky import Fault
 from support.fits_files import write_fits
 
-from .conftest import PASSWORD, Home
+from .conftest import PASSWORD, Home, frame_bytes
 
 A_MINUTE, A_DAY = timedelta(minutes=1), timedelta(hours=25)
 KEY = "20250327.05_HP033810"
@@ -45,6 +48,48 @@ def test_a_blocks_frames_come_from_its_telescope_and_become_one_stack(home: Home
     assert handed_in(home) == [frame.file_name for frame in home.frames(block_id)]
     assert home.archived() == []
     assert not list((home.folder / "data" / "archive" / ".arriving").iterdir())
+
+
+def remember(home: Home, block_id: int, *, frames: int, accepted: bool = True) -> None:
+    """Have a script remember that it sent so many of a block's frames."""
+    members = [
+        raw_frame(Path(frame.file_name), parse_header(content), len(content))
+        for frame in home.frames(block_id)[:frames]
+        for content in [frame_bytes(frame.start_at, bytes(64))]
+    ]
+    ledger = SentLedger(home.folder / "data", home.crowdsky.base_url, "alice")
+    note = ledger.accept if accepted else ledger.begin
+    note(RawGroup(members).fingerprint, home.clock())
+
+
+def test_frames_that_a_script_has_sent_wait_for_their_stack_to_be_listed(home: Home) -> None:
+    block_id = home.add_raw_block(frames=4)
+    remember(home, block_id, frames=4)
+    home.work()
+    delivery = home.raw_delivery(block_id)
+    assert delivery.state == DeliveryState.ACCEPTED
+    assert "from a script" in delivery.reason
+    assert home.crowdsky.requests("raw_start") == []
+
+
+def test_a_script_that_got_no_answer_is_asked_after_before_a_session_is_begun(home: Home) -> None:
+    block_id = home.add_raw_block(frames=4)
+    remember(home, block_id, frames=4, accepted=False)
+    home.work()
+    assert home.raw_delivery(block_id).state == DeliveryState.RETRYING
+    home.work(after=A_DAY)
+    assert home.raw_delivery(block_id).state == DeliveryState.ACCEPTED
+    assert len(home.crowdsky.requests("raw_start")) == 1
+
+
+def test_where_a_script_has_sent_some_of_the_frames_a_person_decides(home: Home) -> None:
+    block_id = home.add_raw_block(frames=4)
+    remember(home, block_id, frames=3)
+    home.work()
+    delivery = home.raw_delivery(block_id)
+    assert (delivery.state, delivery.needs_you) == (DeliveryState.DEAD, True)
+    assert "which a script sent" in delivery.reason
+    assert home.crowdsky.requests("raw_start") == []
 
 
 def test_a_watched_folders_frames_go_though_their_telescope_does_not_have_them(home: Home) -> None:

@@ -12,13 +12,14 @@ import pytest
 from sqlalchemy import select
 
 from skyrelay.crowdsky.stack_sources import LocalStacks
-from skyrelay.domain.states import DeliveryState
+from skyrelay.domain.states import OPEN_BLOCKS, BlockState, DeliveryState
 from skyrelay.errors import PermanentError, TransientError
 from skyrelay.outbox.handing_in import hand_in
 from skyrelay.store.engine import Store
 from skyrelay.store.tables import Block, Delivery, Stack, Telescope
 from skyrelay.store.transitions import move_delivery
 from support.fits_files import write_fits
+from support.recorded_night import RecordedNight
 
 NOW = datetime(2026, 11, 25, 18, tzinfo=UTC)
 NAME = "CrowdSky_31_M 94_10.0s_IRCUT_20250327.05_HP033810.fit"
@@ -89,6 +90,39 @@ def test_two_of_one_name_lie_side_by_side(store: Store, tmp_path: Path) -> None:
         NAME,
         NAME.replace(".fit", "_2.fit"),
     }
+
+
+def waiting_block(store: Store, state: BlockState, **columns: Any) -> None:
+    """Have the quarter hour of the old stack wait to be stacked, as its frames' names spell it."""
+    with store.write() as session:
+        night = RecordedNight(session)
+        telescope = night.telescope(serial="1d3fe189")
+        spelt = {"exposure": "10s", "filter": "ircut", **columns}
+        night.block(telescope, "M 94", datetime(2025, 3, 26, 21, 15), state, frames=3, **spelt)  # noqa: DTZ001
+
+
+@pytest.mark.parametrize("state", sorted(OPEN_BLOCKS))
+def test_a_block_that_waits_is_covered_by_its_stack_however_that_is_spelt(
+    store: Store, tmp_path: Path, state: BlockState
+) -> None:
+    waiting_block(store, state)
+    handed_in(store, old(tmp_path))
+    with store.read() as session:
+        block = session.scalars(select(Block)).one()
+    assert (block.state, block.reason) == (
+        BlockState.COVERED,
+        f"its stack {NAME} was handed in from a folder",
+    )
+    assert [stack.block_id for stack in stacks(store)] == [block.id]
+
+
+def test_a_block_that_a_person_wants_stacked_all_the_same_is_left_to_that(
+    store: Store, tmp_path: Path
+) -> None:
+    waiting_block(store, BlockState.READY, is_wanted_again=True)
+    handed_in(store, old(tmp_path))
+    with store.read() as session:
+        assert session.scalars(select(Block)).one().state == BlockState.READY
 
 
 def test_what_was_given_up_is_tried_again(store: Store, tmp_path: Path) -> None:

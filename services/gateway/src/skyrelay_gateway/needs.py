@@ -230,7 +230,7 @@ def needs_of_frames_that_are_only_here(
     )
     for block, telescope in session.execute(query.order_by(Block.id.desc()).limit(_MOST_OF_A_KIND)):
         frames = frames_for_raw(session, block)
-        if why_not_raw(block, telescope, frames) is not None:
+        if why_not_raw(session, block, telescope, frames) is not None:
             continue
         yield NeedsYou(
             what=_name_of(block, telescope.name),

@@ -32,7 +32,7 @@ def ask_for_raw(
         )
     _check(block, crowdsky)
     frames = frames_for_raw(session, block)
-    why_not = why_not_raw(block, session.get_one(Telescope, block.telescope_id), frames)
+    why_not = why_not_raw(session, block, session.get_one(Telescope, block.telescope_id), frames)
     if why_not is not None:
         raise Problem(409, f"The raw frames of block {block.id} cannot be sent: {why_not}.", _PUT_BACK)
     if not request.dry_run:

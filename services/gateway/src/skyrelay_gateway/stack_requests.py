@@ -37,6 +37,7 @@ _STEPS = {
     BlockState.SKIPPED: BlockState.COLLECTING,
     BlockState.STACKED: BlockState.COLLECTING,
     BlockState.RAW: BlockState.COLLECTING,
+    BlockState.COVERED: BlockState.COLLECTING,
 }
 _Would = Literal["stack", "wait", "skip", "nothing"]
 
@@ -117,6 +118,8 @@ def _decide(
         would, reason, is_asked_for = _judge_again(session, block, is_wanted=request.again)
     elif block.state == BlockState.RAW:
         would, reason, is_asked_for = _judge_instead(session, block, now, is_wanted=request.again)
+    elif block.state == BlockState.COVERED:
+        would, reason, is_asked_for = _judge_beside(block, is_wanted=request.again)
     else:
         is_named = request.block_id is not None
         would, reason, is_asked_for = _judge(block, telescope, stacking, now, is_named=is_named)
@@ -138,6 +141,19 @@ def _judge_again(session: Session, block: Block, *, is_wanted: bool) -> tuple[_W
             False,
         )
     return "wait", f"{late_words(late)}; the telescope is to show all of its frames first", True
+
+
+def _judge_beside(block: Block, *, is_wanted: bool) -> tuple[_Would, str, bool]:
+    """Judge a block of which there is a stack that we did not make: a second one only if a person says so."""
+    why = f"is covered already: {block.reason}"
+    if block.frame_count == 0:
+        return "nothing", f"{why}; none of its frames is on the telescope", False
+    if not is_wanted:
+        return "nothing", f"{why}. {_MAY_BE_TWO}: `again: true` has it stacked all the same", False
+    return "wait", f"{_MAY_BE_TWO}; the telescope is to show all of its frames first", True
+
+
+_MAY_BE_TWO = "The server may have that stack already, and then has two of the block"
 
 
 def _judge_instead(
@@ -216,9 +232,13 @@ def _mark(session: Session, block: Block, now: datetime) -> bool:
 
 
 def _move(session: Session, block: Block, to: BlockState, now: datetime) -> None:
+    is_second = block.state == BlockState.COVERED
+    reason = f"asked for, though there is a stack of it: {block.reason}" if is_second else "asked for"
     if block.state == BlockState.RAW:
         withdraw_raw(session, block, now=now, actor=actor())
-    if block.state in {BlockState.STACKED, BlockState.RAW}:
+    if is_second:
+        block.is_wanted_again = True
+    if block.state in {BlockState.STACKED, BlockState.RAW, BlockState.COVERED}:
         block.attempts, block.intent, block.percent, block.too_few_stars = 0, None, None, 0
         session.flush()
     move_block(
@@ -227,7 +247,7 @@ def _move(session: Session, block: Block, to: BlockState, now: datetime) -> None
         to,
         now=now,
         actor=actor(),
-        reason="asked for",
+        reason=reason,
         requested=True,
         next_attempt_at=None,
         needs_you=False,

@@ -20,7 +20,6 @@ from skyrelay.crowdsky.claiming import position_of
 from skyrelay.crowdsky.matching import TOLERANCE
 from skyrelay.domain.block import BLOCK_MINUTES, BlockKey
 from skyrelay.domain.chunk import ChunkKey, chunk_of, chunk_start, healpix_pixel
-from skyrelay.domain.coverage import same_exposure
 from skyrelay.domain.light_frame import SUB_FOLDER_SUFFIX
 from skyrelay.domain.night import night_of
 from skyrelay.domain.stack_name import CrowdSkyLegacyName, CrowdSkyName, parse_stack_name
@@ -30,6 +29,7 @@ from skyrelay.fits_header import FitsHeader, date_obs
 from skyrelay.seestar.telescope import Telescope as Seestar
 from skyrelay.service import utc_now
 from skyrelay.store.holding import HeldLease
+from skyrelay.store.known_blocks import block_of
 from skyrelay.store.tables import Block, Frame, ScriptedStack, Stack, Telescope
 from skyrelay.store.transitions import audit
 from skyrelay_stacker.offsets import fallback_offset
@@ -128,7 +128,7 @@ def book_found(
     """
     if not _is_free(session, telescope_id, found.key):
         return None
-    block = _block_of(session, telescope_id, found.key) or _new_block(session, telescope_id, found, now)
+    block = block_of(session, telescope_id, found.key) or _new_block(session, telescope_id, found, now)
     stack = _new_stack(block, found, header, chunk_key, now)
     span = _known_span(session, block, found, header)
     if span is not None:
@@ -211,22 +211,9 @@ def _utc(local: datetime, offset: timedelta) -> datetime:
     return (local - offset).replace(tzinfo=UTC)
 
 
-def _block_of(session: Session, telescope_id: int, key: BlockKey) -> Block | None:
-    query = select(Block).where(
-        Block.telescope_id == telescope_id,
-        Block.target == key.target,
-        Block.filter == key.filter,
-        Block.start_at == key.start,
-        Block.minutes == key.minutes,
-    )
-    return next(
-        (block for block in session.scalars(query) if same_exposure(block.exposure, key.exposure)), None
-    )
-
-
 def _is_free(session: Session, telescope_id: int, key: BlockKey) -> bool:
     """Tell whether a stack can be booked for a block: there is none, or it is covered by one unbooked."""
-    block = _block_of(session, telescope_id, key)
+    block = block_of(session, telescope_id, key)
     if block is None:
         return True
     has_stack = session.scalar(select(exists().where(Stack.block_id == block.id)))
@@ -267,7 +254,7 @@ def _new_block(session: Session, telescope_id: int, found: Found, now: datetime)
 def _new_stack(block: Block, found: Found, header: FitsHeader, chunk_key: str, now: datetime) -> Stack:
     """Make its row as far as its name and header tell; how many frames it was made of they do not."""
     position = position_of(header)
-    total_s = header.number("TOTALEXP") or header.number("EXPTIME") or found.frames * block.exposure_s
+    total_s = _total_s(found, header, block.exposure_s)
     first_start = date_obs(header) or block.start_at
     script = found.script
     return Stack(
@@ -291,6 +278,16 @@ def _new_stack(block: Block, found: Found, header: FitsHeader, chunk_key: str, n
     )
 
 
+def _total_s(found: Found, header: FitsHeader, exposure_s: float) -> float:
+    """Give the exposure of all frames together, in seconds.
+
+    Where a header has EXPTIME alone, some programs write the whole there, and others leave that of one frame.
+    """
+    whole_s, exptime_s = found.frames * exposure_s, header.number("EXPTIME") or 0.0
+    is_of_one = abs(exptime_s - exposure_s) <= abs(exptime_s - whole_s)
+    return header.number("TOTALEXP") or (whole_s if is_of_one else exptime_s)
+
+
 def _chunk_key(found: Found, header: FitsHeader) -> str:
     name = parse_stack_name(found.file_name)
     if isinstance(name, CrowdSkyName):
@@ -305,7 +302,8 @@ def _known_span(
 ) -> tuple[datetime, datetime, int] | None:
     """Give when its first and its last frame began, and how many there were; `None` when nobody knows.
 
-    Of another tool's stack the block's frames are believed to be in it if it begins with the first of them.
+    Of another tool's stack the block's frames are believed to be in it if it begins with the first of them
+    and has as many: where it has fewer nobody knows whether it was given fewer, and which was the last.
     """
     if found.script is not None:
         return found.script.first_start_at, found.script.last_start_at, len(found.script.files)
@@ -317,7 +315,7 @@ def _known_span(
         or last is None
         or start is None
         or abs(first - start) > TOLERANCE
-        or number < found.frames
+        or number != found.frames
     ):
         return None
     return first, last, number

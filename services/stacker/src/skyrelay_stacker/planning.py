@@ -113,7 +113,12 @@ def _why_not(block: Block, stacking: StackingSettings) -> str | None:
 
 
 def _covering_stack(session: Session, block: Block, stacks_by_folder: StacksByFolder) -> str | None:
-    """Name the stack of the block that lies there: one that a script made, or one whose name says so."""
+    """Name the stack of the block that lies there: one that a script made, or one whose name says so.
+
+    None counts where a person knows of it, and wants another.
+    """
+    if block.is_wanted_again:
+        return None
     key, offset = key_of(block), timedelta(minutes=block.utc_offset_min)
     names = stacks_by_folder.get(target_of_folder(block.folder), frozenset())
     scripted = _scripted_stacks(session, block, names)

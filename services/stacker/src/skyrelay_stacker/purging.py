@@ -109,10 +109,11 @@ def _judge(session: Session, part: PurgePart, listing: FileListing, now: datetim
     undelivered = session.get_one(Purge, part.purge_id).undelivered
     files = crowdsky_files(listing)
     names = [file.name for file in files]
-    words = _words_of_stacks(session, part.telescope_id, listing.folder)
+    booked = _booked_stacks(session, part.telescope_id, listing.folder)
+    sizes = {file.name: file.size_bytes for file in files}
     for file in files:
         stack = stack_of(file.name, names)
-        reason = words.get(stack, _NOT_BOOKED) if stack is not None else _LONE_PICTURE
+        reason = _LONE_PICTURE if stack is None else _words_of(booked.get(stack, ()), sizes[stack])
         goes = undelivered or reason in {_DELIVERED, _LONE_PICTURE}
         yield PurgeFile(
             part_id=part.id,
@@ -131,14 +132,30 @@ _LONE_PICTURE = "a picture whose stack is gone"
 _NOT_BOOKED = "another program's: whether CrowdSky has it is not known"
 
 
-def _words_of_stacks(session: Session, telescope_id: int, folder: str) -> dict[str, str]:
-    """Say of each booked stack in a folder, by its name, whether CrowdSky has it."""
+def _booked_stacks(
+    session: Session, telescope_id: int, folder: str
+) -> dict[str, list[tuple[int | None, str]]]:
+    """Give the booked stacks in a folder, by name: the size of each, and whether CrowdSky has it."""
     query = (
-        select(Stack.crowdsky_name, Stack.is_offered, Delivery.state)
+        select(Stack.crowdsky_name, Stack.size_bytes, Stack.is_offered, Delivery.state)
         .outerjoin(Delivery, (Delivery.stack_id == Stack.id) & (Delivery.destination == CROWDSKY))
         .where(Stack.telescope_id == telescope_id, Stack.folder == folder)
     )
-    return {name: _words(state, is_offered=offered) for name, offered, state in session.execute(query)}
+    booked: dict[str, list[tuple[int | None, str]]] = {}
+    for name, size_bytes, offered, state in session.execute(query):
+        booked.setdefault(name, []).append((size_bytes, _words(state, is_offered=offered)))
+    return booked
+
+
+def _words_of(booked: Sequence[tuple[int | None, str]], size_bytes: int | None) -> str:
+    """Say of a file whether CrowdSky has it: one of a booked name and another size is another file."""
+    if not booked:
+        return _NOT_BOOKED
+    same = [words for size, words in booked if None in {size, size_bytes} or size == size_bytes]
+    if not same:
+        known = " or ".join(str(size) for size, _ in booked)
+        return f"another file than the stack of its name: {size_bytes} bytes, that has {known}"
+    return next((words for words in same if words != _DELIVERED), _DELIVERED)
 
 
 def _words(delivery_state: str | None, *, is_offered: bool) -> str:

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from skyrelay.domain.block import BLOCK_MINUTES, excluded, too_short
 from skyrelay.domain.states import BlockState, FrameState, TelescopeState
 from skyrelay.logs import get_logger
-from skyrelay.outbox.raw_route import frames_for_raw, is_at_hand, send_raw, why_not_raw
+from skyrelay.outbox.raw_route import frames_for_raw, is_at_hand, may_be_at_server, send_raw, why_not_raw
 from skyrelay.settings import Settings, StackingSettings
 from skyrelay.store.pauses import pause_of, pauses_on
 from skyrelay.store.tables import Block, Frame, Pause, Telescope
@@ -186,7 +186,7 @@ def _choose(session: Session, block: Block, telescope: Telescope, brakes: _Brake
         return False
     if block.state in {BlockState.SKIPPED, BlockState.COLLECTING} and not all(map(is_at_hand, frames)):
         return False
-    why_not = why_not_raw(block, telescope, frames)
+    why_not = why_not_raw(session, block, telescope, frames) or _why_not_by_itself(session, block)
     if why_not is not None:
         _note(block, f"{reason}; it cannot go so far: {why_not}")
         return False
@@ -194,6 +194,12 @@ def _choose(session: Session, block: Block, telescope: Telescope, brakes: _Brake
     send_raw(session, block, frames, now=brakes.now, actor=ACTOR, reason=words)
     _log.info("a block goes by the raw route", block=block.id, reason=reason, frames=len(frames))
     return True
+
+
+def _why_not_by_itself(session: Session, block: Block) -> str | None:
+    if may_be_at_server(session, block):
+        return "raw frames of it were sent without an answer: only a person can have them sent anew"
+    return None
 
 
 def _note(block: Block, reason: str) -> None:

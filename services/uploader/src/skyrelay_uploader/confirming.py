@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import select
@@ -66,17 +67,49 @@ def _list(workshop: Workshop) -> Sequence[ServerStack] | None:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class _Match:
+    """What the list says of a delivery, and how that stood when it was looked for."""
+
+    delivery_id: int
+    state: str
+    sent_at: datetime | None
+    found: Found
+
+
 def _book(workshop: Workshop, rows: Sequence[ServerStack]) -> None:
-    now = workshop.clock()
+    """Compare first, with nobody kept from writing; then write down what came of it, in one short step."""
+    matches = _compare(workshop, rows)
+    now, given = workshop.clock(), set[int | None]()
     with workshop.store.write() as session:
         accounts.note_listing(session, CROWDSKY, now)
-        for delivery in session.scalars(select(Delivery).where(is_unlisted()).with_for_update()):
-            found = find_delivery(session, delivery, rows)
-            if found.rows:
-                book_found(session, delivery, found.rows, now)
-                _log.info("a stack is confirmed", delivery_id=delivery.id, chunk_key=found.rows[0].chunk_key)
-            elif delivery.state == DeliveryState.ACCEPTED:
-                _book_unlisted(session, delivery, found, workshop.settings.crowdsky, now)
+        for match in matches:
+            delivery = session.get_one(Delivery, match.delivery_id, with_for_update=True)
+            if (delivery.state, delivery.sent_at) != (match.state, match.sent_at):
+                continue  # it went on meanwhile: the next look sees it as it is then
+            ids = {row.id for row in match.found.rows if row.id is not None}
+            if ids & given:
+                continue  # another has just got that row: the next look knows
+            given |= ids
+            _book_match(session, delivery, match.found, workshop.settings.crowdsky, now)
+
+
+def _compare(workshop: Workshop, rows: Sequence[ServerStack]) -> list[_Match]:
+    with workshop.store.read() as session:
+        unlisted = session.scalars(select(Delivery).where(is_unlisted()).order_by(Delivery.id)).all()
+        return [
+            _Match(each.id, each.state, each.sent_at, find_delivery(session, each, rows)) for each in unlisted
+        ]
+
+
+def _book_match(
+    session: Session, delivery: Delivery, found: Found, crowdsky: CrowdSkySettings, now: datetime
+) -> None:
+    if found.rows:
+        book_found(session, delivery, found.rows, now)
+        _log.info("a stack is confirmed", delivery_id=delivery.id, chunk_key=found.rows[0].chunk_key)
+    elif delivery.state == DeliveryState.ACCEPTED:
+        _book_unlisted(session, delivery, found, crowdsky, now)
 
 
 def _book_unlisted(

@@ -25,7 +25,7 @@ from skyrelay.store.transitions import StaleState
 from skyrelay_uploader.due import due_deliveries, is_to_deliver, uploads_under_way
 from skyrelay_uploader.raw_sending import RawParcel, carry_raw, raw_parcel
 from skyrelay_uploader.script_sends import is_sent_by_script
-from skyrelay_uploader.sending import Parcel, begin, look
+from skyrelay_uploader.sending import Parcel, begin, book_held_up, look
 from skyrelay_uploader.settling import book_acceptance, book_failure
 from skyrelay_uploader.workshop import UPLOADS_AT_ONCE, Workshop
 
@@ -56,7 +56,7 @@ def deliver(workshop: Workshop, delivery_id: int) -> None:
             if isinstance(parcel, RawParcel):
                 carry_raw(workshop, parcel)
             else:
-                _carry(workshop, parcel)
+                carry_stack(workshop, parcel)
     _say_next(workshop)
 
 
@@ -124,7 +124,7 @@ def _upload(workshop: Workshop, stack: Stack) -> StackUpload:
     )
 
 
-def _carry(workshop: Workshop, parcel: StackParcel) -> None:
+def carry_stack(workshop: Workshop, parcel: StackParcel) -> None:
     """Look for a stack on the server, send it if it is to be sent, book the outcome."""
     sent_at: datetime | None = None
     try:
@@ -139,7 +139,10 @@ def _carry(workshop: Workshop, parcel: StackParcel) -> None:
         _log.info("the delivery is in other hands now", reason=str(error))
     except SkyrelayError as error:
         outcome = outcome_of(error, parcel.attempts, jitter=random.random())  # noqa: S311 - spreads load only
-        book_failure(workshop, parcel.account, parcel.delivery_id, sent_at, outcome, str(error))
+        if sent_at is None:
+            book_held_up(workshop, parcel, outcome, str(error))
+        else:
+            book_failure(workshop, parcel.account, parcel.delivery_id, sent_at, outcome, str(error))
     else:
         book_acceptance(workshop, parcel.delivery_id, sent_at, receipt)
 

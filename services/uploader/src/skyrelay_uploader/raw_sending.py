@@ -47,6 +47,7 @@ from skyrelay.store.transitions import StaleState, audit
 from skyrelay_uploader.fetching import AWAY_DELAY
 from skyrelay_uploader.frame_files import FrameFiles, FrameNotAtHand, FramePlace, Source
 from skyrelay_uploader.making_room import LEAST_FREE
+from skyrelay_uploader.script_sends import book_sent_by_script, find_raw_of_script
 from skyrelay_uploader.sending import Parcel, begin, look, still_claimed
 from skyrelay_uploader.settling import book_acceptance
 from skyrelay_uploader.workshop import ACTOR, Workshop
@@ -154,6 +155,8 @@ class _Carrying:
         client = self._workshop.crowdsky(self._parcel.account)
         if not look(self._workshop, self._parcel, client, judge=self._is_taken):
             return
+        if self._is_sent_by_script(manifest):
+            return
         progress = self._progress or self._open(client)
         for name in manifest.names:
             if name in progress.handed_in:
@@ -223,6 +226,22 @@ class _Carrying:
         if held:
             bury(session, delivery, _taken(rows_in_words(held), manifest), now, ACTOR, raw_session=None)
         return bool(held)
+
+    def _is_sent_by_script(self, manifest: Manifest) -> bool:
+        """Tell whether a script has sent frames of the block, yet to be listed; write it down."""
+        found = find_raw_of_script(self._workshop, self._parcel, manifest) if self._parcel.is_first else None
+        if found is None:
+            return False
+        is_same, sent = found
+        if is_same:
+            book_sent_by_script(self._workshop, self._parcel, sent)
+            return True
+        words = f"or is to hold a stack of other raw frames of it, which a script sent at {sent.at:%H:%M} UTC"
+        with self._workshop.store.write() as session:
+            delivery = still_claimed(session, self._parcel)
+            now = self._workshop.clock()
+            bury(session, delivery, _taken(words, manifest), now, ACTOR, raw_session=None)
+        return True
 
     # -- the session -------------------------------------------------------------------------------
 

@@ -18,16 +18,20 @@ from skyrelay.crowdsky.client import CrowdSkyClient
 from skyrelay.crowdsky.matching import is_likely
 from skyrelay.crowdsky.stacks import ServerStack
 from skyrelay.domain.states import DeliveryState
+from skyrelay.logs import get_logger
 from skyrelay.outbox import accounts
 from skyrelay.outbox.accounts import Account
 from skyrelay.outbox.identity import Found, find_delivery, identities_of
 from skyrelay.outbox.leases import LEASE
-from skyrelay.outbox.outcomes import has_waited_enough
+from skyrelay.outbox.outcomes import Outcome, has_waited_enough
+from skyrelay.outbox.settling import book_unsent
 from skyrelay.store.tables import Delivery
 from skyrelay.store.tables.destinations import CROWDSKY
 from skyrelay.store.transitions import StaleState, move_delivery
 from skyrelay_uploader.settling import book_found, book_wait, give_up_unsure
 from skyrelay_uploader.workshop import ACTOR, Workshop
+
+_log = get_logger(__name__)
 
 # Judges a delivery that is not in the list: tells whether it is settled by what the list says all the same.
 Judge = Callable[[Session, Delivery, Sequence[ServerStack], datetime], bool]
@@ -156,6 +160,24 @@ def begin(
             ask_first=False,
         )
     return now
+
+
+def book_held_up(workshop: Workshop, parcel: Parcel, outcome: Outcome, reason: str) -> None:
+    """Write down what went wrong before a send was begun.
+
+    Where another has the delivery by now it is the account's matter alone: a failure that comes late says
+    nothing about what has been done with the delivery since.
+    """
+    now = workshop.clock()
+    with workshop.store.write() as session:
+        try:
+            delivery = still_claimed(session, parcel)
+        except StaleState as error:
+            accounts.note_outcome(session, parcel.account, outcome, reason, now, listing=True)
+            _log.info("the delivery is in other hands now", reason=str(error))
+            return
+        book_unsent(session, parcel.account, delivery, outcome, reason, now)
+    _log.warning("a stack was not delivered", problem=reason, outcome=type(outcome).__name__)
 
 
 def still_claimed(session: Session, parcel: Parcel) -> Delivery:

@@ -15,7 +15,6 @@ from skyrelay.outbox.outcomes import Outcome, next_look
 from skyrelay.outbox.settling import (
     AT_REST,
     book_failed_send,
-    book_unsent,
     bury,
     move_to_retrying,
     sent_then,
@@ -69,23 +68,20 @@ def book_failure(
     workshop: Workshop,
     account: Account,
     delivery_id: int,
-    sent_at: datetime | None,
+    sent_at: datetime,
     outcome: Outcome,
     reason: str,
 ) -> None:
-    """Write down that a stack was not delivered this time.
+    """Write down that a send of a stack failed; see `skyrelay_uploader.sending.book_held_up` for none begun.
 
     Parameters
     ----------
     sent_at
-        When the send began; `None` when it came to none.
+        When the send began.
     """
     now = workshop.clock()
     with workshop.store.write() as session:
-        if sent_at is None:
-            delivery = session.get_one(Delivery, delivery_id, with_for_update=True)
-            book_unsent(session, account, delivery, outcome, reason, now)
-        elif (sent := sent_then(session, delivery_id, sent_at)) is not None:
+        if (sent := sent_then(session, delivery_id, sent_at)) is not None:
             book_failed_send(session, account, sent, outcome, reason, now)
         else:
             note_outcome(session, account, outcome, reason, now)

@@ -38,13 +38,15 @@ def verify(
 ) -> None:
     """Fetch delivered stacks from CrowdSky, and compare pixels and header with the archive.
 
+    Blocks whose raw frames were sent are looked for in the server's list: their stacks are its own work.
+
     Exit code 0 only when each one that was looked at is there as it was sent, as far as can be told.
     """
     share, settings, console = _share(sample), load_settings(config), Console(stderr=as_json)
     proof = _verify(settings, share, console)
     if as_json:
         findings = [asdict(finding) for finding in proof.findings]
-        answer = {"holds": proof.holds, "confirmed": proof.confirmed, "findings": findings}
+        answer = {"holds": proof.holds, "confirmed": proof.confirmed, "raw": proof.raw, "findings": findings}
         typer.echo(json.dumps(answer, indent=2))
     else:
         console.print(_table(proof))
@@ -87,7 +89,9 @@ def _share(sample: str) -> float:
 def _table(proof: Proof) -> Table:
     counts = Counter(finding.verdict for finding in proof.findings)
     said = ", ".join(f"{number} {verdict}" for verdict, number in counts.items()) or "none to compare"
-    table = Table("stack", "chunk key", "verdict", "", title=f"{proof.confirmed} confirmed stacks: {said}")
+    raw = f", {proof.raw} of them of raw frames" if proof.raw else ""
+    title = f"{proof.confirmed} confirmed deliveries{raw}: {said}"
+    table = Table("delivery", "chunk key", "verdict", "", title=title)
     for finding in proof.findings:
         if finding.verdict is not Verdict.SAME:
             table.add_row(finding.name, finding.chunk_key or "", finding.verdict, finding.detail)

@@ -91,9 +91,17 @@ class RawGroup:
     @property
     def fingerprint(self) -> str:
         """Equal for the same frames."""
-        first, last = self.frames[0], self.frames[-1]
-        span = f"{first.started_at.isoformat()};{last.started_at.isoformat()};frames={len(self.frames)}"
-        return ";".join(["raw", *(str(part) for part in first.kind), span])
+        return fingerprint_of(self.kind, [frame.started_at for frame in self.frames])
+
+    @property
+    def kind(self) -> str:
+        """What the fingerprints of all groups of the same frames' `RawFrame.kind` begin with."""
+        return ";".join(["raw", *(str(part) for part in self.frames[0].kind), ""])
+
+
+def fingerprint_of(kind: str, starts: Sequence[datetime]) -> str:
+    """Give a group's fingerprint: ``kind`` as `RawGroup.kind`, and each frame's aware DATE-OBS, by start."""
+    return f"{kind}{starts[0].isoformat()};{starts[-1].isoformat()};frames={len(starts)}"
 
 
 def identities_of(

@@ -117,6 +117,18 @@ class SentLedger:
             row = database.execute(question, (self._account, fingerprint)).fetchone()
         return None if row is None else Sent(datetime.fromisoformat(row[0]), bool(row[1]))
 
+    def find_like(self, beginning: str) -> tuple[str, Sent] | None:
+        """Give what was sent last of all whose fingerprints begin so, and its fingerprint."""
+        if not (self._folder / _FILE).exists():
+            return None
+        question = (
+            "SELECT fingerprint, sent_at, accepted FROM sent "
+            "WHERE account = ? AND substr(fingerprint, 1, ?) = ? ORDER BY sent_at DESC LIMIT 1"
+        )
+        with self._opened() as database:
+            row = database.execute(question, (self._account, len(beginning), beginning)).fetchone()
+        return None if row is None else (row[0], Sent(datetime.fromisoformat(row[1]), bool(row[2])))
+
     def begin(self, fingerprint: str, now: datetime) -> None:
         """Write down, before the first byte leaves, that a file is being sent."""
         self._write(fingerprint, now, accepted=False)

@@ -41,8 +41,9 @@ BLOCK_STEPS: Mapping[BlockState, frozenset[BlockState]] = {
         {BlockState.STACKED, BlockState.READY, BlockState.FAILED, BlockState.COVERED}
     ),
     BlockState.STACKED: frozenset({BlockState.COLLECTING}),  # only if a person wants late frames in a stack
-    BlockState.SKIPPED: frozenset({BlockState.COLLECTING, BlockState.RAW}),
-    BlockState.COVERED: frozenset(),
+    # covered: a stack of it was handed in from a folder
+    BlockState.SKIPPED: frozenset({BlockState.COLLECTING, BlockState.COVERED, BlockState.RAW}),
+    BlockState.COVERED: frozenset({BlockState.COLLECTING}),  # only if a person wants another stack of it
     BlockState.RAW: frozenset({BlockState.COLLECTING}),  # only if a person wants it stacked after all
     BlockState.FAILED: frozenset(
         {BlockState.READY, BlockState.COLLECTING, BlockState.COVERED, BlockState.RAW}

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
@@ -20,20 +21,21 @@ from skyrelay.archive_paths import locate
 from skyrelay.arrivals import arriving_in, put_under_name, safe_component, sha256_of
 from skyrelay.crowdsky.server_key import server_chunk_key
 from skyrelay.crowdsky.stack_facts import StackFacts, stack_facts
-from skyrelay.domain.block import BLOCK_MINUTES
+from skyrelay.domain.block import BLOCK_MINUTES, BlockKey
 from skyrelay.domain.chunk import chunk_of, chunk_start
 from skyrelay.domain.frame_facts import serial_of
 from skyrelay.domain.night import night_of
 from skyrelay.domain.stack_name import parse_stack_name
-from skyrelay.domain.states import BlockState, DeliveryState
+from skyrelay.domain.states import OPEN_BLOCKS, BlockState, DeliveryState
 from skyrelay.errors import PermanentError, TransientError
 from skyrelay.fits_header import FitsHeader, read_header
 from skyrelay.outbox.known_stacks import delivery_of, find_stack
 from skyrelay.store.engine import Store
+from skyrelay.store.known_blocks import block_of
 from skyrelay.store.tables import Block, Delivery, Stack, Telescope
 from skyrelay.store.tables.destinations import CROWDSKY
 from skyrelay.store.telescopes import telescope_of_name, telescope_of_serial
-from skyrelay.store.transitions import audit, move_delivery
+from skyrelay.store.transitions import audit, move_block, move_delivery
 
 ACTOR = "person"
 _UNKNOWN_TELESCOPE = "Unknown telescope"  # of files whose header does not tell
@@ -214,20 +216,19 @@ def _block(
 ) -> Block:
     """Give the quarter hour that a stack is of; one that nobody knew counts as covered by it."""
     start, exposure = chunk_start(chunk_of(file.start_at)), _exposure(file)
-    key = {
-        "telescope_id": telescope.id,
-        "target": _target(file),
-        "exposure": exposure,
-        "filter": file.facts.identity.filter_name,
-        "start_at": start,
-        "minutes": BLOCK_MINUTES,
-    }
-    known = session.scalar(select(Block).filter_by(**key))
+    key = BlockKey(start, _target(file), exposure, file.facts.identity.filter_name, BLOCK_MINUTES)
+    known = block_of(session, telescope.id, key)
     if known is not None:
+        _cover(session, known, file, now)
         return known
     offset = _offset(telescope, zone, start)
     block = Block(
-        **key,
+        telescope_id=telescope.id,
+        target=key.target,
+        exposure=exposure,
+        filter=key.filter,
+        start_at=start,
+        minutes=key.minutes,
         folder=_target(file),
         exposure_s=float(exposure.removesuffix("s")),
         utc_offset_min=int(offset / timedelta(minutes=1)),
@@ -240,6 +241,15 @@ def _block(
     session.add(block)
     session.flush()
     return block
+
+
+def _cover(session: Session, block: Block, file: _File, now: datetime) -> None:
+    """Leave a block that waits at the stack of it that was handed in, unless a person wants another."""
+    if block.state not in OPEN_BLOCKS or block.is_wanted_again:
+        return
+    reason = f"its stack {file.path.name} was handed in from a folder"
+    at_rest: dict[str, Any] = {"needs_you": False, "next_attempt_at": None}
+    move_block(session, block, BlockState.COVERED, now=now, actor=ACTOR, reason=reason, **at_rest)
 
 
 def _target(file: _File) -> str:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from skyrelay.crowdsky.matching import StackIdentity
-from skyrelay.crowdsky.raw_frames import RawFrame, identities_of
+from skyrelay.crowdsky.raw_frames import RawFrame, RawGroup, fingerprint_of, identities_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,29 +26,33 @@ class Manifest:
         As the frames' headers say; empty if they do not.
     frames
         File name, aware DATE-OBS and the server's chunk key of each, by start.
+    kind
+        What scripts' fingerprints of the same kind of frames begin with; empty in rows of earlier releases.
     """
 
     telescope: str
     filter_name: str
     frames: tuple[tuple[str, datetime, str], ...]
+    kind: str = ""
 
     @classmethod
     def of(cls, frames: Iterable[RawFrame]) -> Manifest:
         """Make it of frames whose headers were read; there is at least one."""
         ordered = sorted(frames, key=lambda frame: frame.started_at)
         facts = tuple((frame.path.name, frame.started_at, frame.chunk_key) for frame in ordered)
-        return cls(ordered[0].telescope, ordered[0].filter_name, facts)
+        return cls(ordered[0].telescope, ordered[0].filter_name, facts, RawGroup(ordered).kind)
 
     @classmethod
     def read(cls, kept: dict[str, Any]) -> Manifest:
         """Read it as a row keeps it."""
         frames = ((name, datetime.fromisoformat(start), key) for name, start, key in kept["frames"])
-        return cls(kept["telescope"], kept["filter"], tuple(frames))
+        return cls(kept["telescope"], kept["filter"], tuple(frames), kept.get("kind", ""))
 
     def to_row(self) -> dict[str, Any]:
         """Give what a row keeps."""
         frames = [[name, start.astimezone(UTC).isoformat(), key] for name, start, key in self.frames]
-        return {"telescope": self.telescope, "filter": self.filter_name, "frames": frames}
+        row = {"telescope": self.telescope, "filter": self.filter_name, "frames": frames}
+        return row | ({"kind": self.kind} if self.kind else {})
 
     def without(self, names: Iterable[str]) -> Manifest:
         """Leave frames out."""
@@ -59,6 +63,11 @@ class Manifest:
     def names(self) -> tuple[str, ...]:
         """The frames' names, by start."""
         return tuple(name for name, _, _ in self.frames)
+
+    @property
+    def fingerprint(self) -> str:
+        """What a script that sends the same frames remembers them by."""
+        return fingerprint_of(self.kind, [start for _, start, _ in self.frames])
 
     @property
     def chunk_keys(self) -> frozenset[str]:

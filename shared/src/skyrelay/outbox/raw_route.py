@@ -19,7 +19,7 @@ from skyrelay.domain.states import BlockState, DeliveryKind, DeliveryState, Fram
 from skyrelay.smb_path import SCHEME
 from skyrelay.store.tables import Block, Delivery, Frame, Telescope
 from skyrelay.store.tables.destinations import CROWDSKY
-from skyrelay.store.transitions import audit, move_block, move_delivery
+from skyrelay.store.transitions import StaleState, move_block, move_delivery
 
 _SENDABLE = (FrameState.OK, FrameState.NOT_ON_TELESCOPE)
 _WITHDRAWN = "withdrawn: its block is to be stacked on the telescope instead"
@@ -38,7 +38,7 @@ def is_at_hand(frame: Frame) -> bool:
     return bool(frame.seen_path and frame.seen_root and not frame.seen_root.startswith(SCHEME))
 
 
-def why_not_raw(block: Block, telescope: Telescope, frames: Sequence[Frame]) -> str | None:
+def why_not_raw(session: Session, block: Block, telescope: Telescope, frames: Sequence[Frame]) -> str | None:
     """Say why a block cannot go by the raw route now; `None` when it can.
 
     Parameters
@@ -46,6 +46,8 @@ def why_not_raw(block: Block, telescope: Telescope, frames: Sequence[Frame]) -> 
     frames
         See `frames_for_raw`.
     """
+    if owed := _words_of_what_is_owed(raw_delivery_of(session, block.id)):
+        return owed
     if block.minutes != BLOCK_MINUTES:
         return f"the server stacks quarter hours, and its blocks have {block.minutes} min"
     if not frames:
@@ -79,8 +81,10 @@ def send_raw(
     Raises
     ------
     skyrelay.store.transitions.StaleState
-        If the block has gone on meanwhile.
+        If the block has gone on meanwhile, or raw frames of it are on their way, or at the server.
     """
+    if owed := _words_of_what_is_owed(raw_delivery_of(session, block.id, lock=True)):
+        raise StaleState(owed)
     frames = list(frames)
     values = {"needs_you": False, "next_attempt_at": None, "percent": None}
     detail = {"frames": len(frames)}
@@ -113,6 +117,27 @@ def raw_delivery_of(session: Session, block_id: int, *, lock: bool = False) -> D
     return session.scalar(query.with_for_update() if lock else query)
 
 
+def may_be_at_server(session: Session, block: Block) -> bool:
+    """Tell whether raw frames of a block were sent without an answer, and then withdrawn or given up."""
+    delivery = raw_delivery_of(session, block.id)
+    return delivery is not None and delivery.sent_at is not None and delivery.ask_first
+
+
+def _words_of_what_is_owed(delivery: Delivery | None) -> str | None:
+    """Say why frames cannot join those that went earlier; `None` where none went, or they came to nothing.
+
+    The server stacks no raw frames beside those that it has of a chunk.
+    """
+    if delivery is None or delivery.state == DeliveryState.DEAD:
+        return None
+    if delivery.state in {DeliveryState.ACCEPTED, DeliveryState.CONFIRMED}:
+        return (
+            f"raw frames of it are at the server already (delivery {delivery.id}), which stacks no others "
+            "beside them: have the block stacked on its telescope"
+        )
+    return f"raw frames of it are on their way already (delivery {delivery.id} is {delivery.state})"
+
+
 def _can_be_had(frame: Frame, telescope: Telescope) -> bool:
     on_telescope = frame.state == FrameState.OK and frame.inventoried_at is not None
     answers = telescope.address is not None and telescope.state != TelescopeState.UNREACHABLE
@@ -132,10 +157,8 @@ def _owe(session: Session, block: Block, now: datetime, actor: str) -> Delivery:
             updated_at=now,
         )
         session.add(delivery)
-    elif delivery.state == DeliveryState.DEAD:  # an earlier one, withdrawn or given up
+    else:  # an earlier one, withdrawn or given up
         again: dict[str, Any] = {"needs_you": False, "next_attempt_at": None, "raw_frames": None}
         again |= {"raw_session": None, "ask_first": False, "given_up_at": None}
         move_delivery(session, delivery, DeliveryState.PENDING, now=now, actor=actor, reason=reason, **again)
-    else:
-        audit(session, now=now, actor=actor, subject=("delivery", delivery.id), event="owed again")
     return delivery

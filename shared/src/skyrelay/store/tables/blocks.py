@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import ForeignKey, Index, UniqueConstraint, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from skyrelay.domain.states import BlockState
@@ -61,6 +61,8 @@ class Block(Base):
     requested: Mapped[bool] = mapped_column(
         default=False
     )  # a person asked for it: `stacking.when` does not hold it
+    # There is a stack of it that we did not make, a person knows of it, and wants another all the same.
+    is_wanted_again: Mapped[bool] = mapped_column(default=False, server_default=false())
     attempts: Mapped[int] = mapped_column(default=0)
     too_few_stars: Mapped[int] = mapped_column(default=0, server_default="0")  # tries that ended with 263
     next_attempt_at: Mapped[datetime | None]

@@ -60,7 +60,7 @@ class Delivery(Base):
     confirmed_at: Mapped[datetime | None]
     verified_at: Mapped[
         datetime | None
-    ]  # when the server's copy was last compared with ours, and was the same
+    ]  # when the server's copy was last compared with ours, and was the same (of raw frames: was listed)
     server_job: Mapped[str | None]
     server_chunk_key: Mapped[str | None]  # what the server said: the one that counts for the books
     server_id: Mapped[str | None]
