@@ -1,4 +1,4 @@
-"""The pages name only what exists: commands with their options, profiles, files, and the product's own words."""
+"""The pages name only what exists: commands and options, profiles, files, the product's own words."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ _SPOKEN = [
     *(_ROOT / "services").rglob("*.py"),
     *(_ROOT / "services").rglob("*.toml"),
 ]
-_OWN_OF_RUN = set(re.findall(r"^\./run (\w+)", (_ROOT / "run").read_text("utf-8"), re.M)) - {"COMMAND"}
+_OWN_OF_RUN = set(re.findall(r"^\./run (\w+)", (_ROOT / "run").read_text("utf-8"), re.MULTILINE)) - {
+    "COMMAND"
+}
 
 
 def _code(page: Path) -> Iterator[str]:
@@ -45,8 +47,8 @@ def _named(program: str) -> list[tuple[str, list[str]]]:
     found = []
     for page in _PAGES:
         for piece in _code(page):
-            for command in re.findall(rf"(?:^|[;&] |gateway ){re.escape(program)} ([^|;&]*)", piece):
-                found.append((f"{page.name}: {piece}", _words(command)))
+            commands = re.findall(rf"(?:^|[;&] |gateway ){re.escape(program)} ([^|;&]*)", piece)
+            found.extend((f"{page.name}: {piece}", _words(command)) for command in commands)
     return found
 
 
