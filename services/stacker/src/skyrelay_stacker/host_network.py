@@ -63,6 +63,7 @@ def run(settings: Settings, stop: threading.Event) -> int:
 
 @contextmanager
 def _alone(data_dir: Path) -> Iterator[None]:
+    data_dir.mkdir(parents=True, exist_ok=True)
     handle = os.open(data_dir / HOST_NETWORK_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
