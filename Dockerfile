@@ -6,25 +6,24 @@ ARG PIXELS=no
 
 FROM ${PYTHON_IMAGE} AS installer
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
-# Packages' own tests are a tenth of what they weigh; astropy imports one of its.
-RUN printf '%s\n' '#!/bin/sh' 'find "$1" -mindepth 2 -type d -name tests ! -path "*/astropy/tests" -prune -exec rm -rf {} +' \
-  >/usr/local/bin/without-tests && chmod +x /usr/local/bin/without-tests
+RUN apt-get -qq update && apt-get -qq install -y --no-install-recommends binutils >/dev/null && rm -rf /var/lib/apt/lists/*
+COPY .docker/slim /usr/local/bin/slim
 
 FROM installer AS dependencies
 ARG REQUIREMENTS=requirements-light.lock
 COPY ${REQUIREMENTS} /src/
 RUN python3 -m venv /opt/skyrelay \
- && /opt/skyrelay/bin/pip install --quiet --require-hashes -r /src/${REQUIREMENTS} \
+ && /opt/skyrelay/bin/pip install --quiet --no-deps --require-hashes -r /src/${REQUIREMENTS} \
  && site=$(echo /opt/skyrelay/lib/python3*/site-packages) \
  && printf '/opt/ours\n/opt/pixels\n' >"$site/ours.pth" \
- && rm -rf "$site"/pip "$site"/pip-* && without-tests "$site"
+ && rm -rf "$site"/pip "$site"/pip-* && sh /usr/local/bin/slim "$site"
 
 FROM installer AS pixels-yes
 COPY requirements.lock /src/
 COPY --from=dependencies /opt/skyrelay /opt/skyrelay
-RUN pip install --quiet --require-hashes --target /opt/pixels -r /src/requirements.lock \
+RUN pip install --quiet --no-deps --require-hashes --target /opt/pixels -r /src/requirements.lock \
  && for each in /opt/skyrelay/lib/python3*/site-packages/*; do rm -rf "/opt/pixels/$(basename "$each")"; done \
- && rm -rf /opt/pixels/bin && without-tests /opt/pixels
+ && rm -rf /opt/pixels/bin && sh /usr/local/bin/slim /opt/pixels
 
 FROM installer AS pixels-no
 RUN mkdir /opt/pixels
@@ -45,7 +44,8 @@ FROM ${PYTHON_IMAGE}
 RUN groupadd --gid 1000 skyrelay && useradd --uid 1000 --gid 1000 --no-create-home skyrelay \
  && install -d -o skyrelay -g skyrelay /data /frames /config
 # The root file system is read-only: what libraries want to keep for a while goes where there is room for it.
-ENV PATH=/opt/skyrelay/bin:/opt/ours/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
+# One arena for all threads: each thread's own is kept and never used up.
+ENV MALLOC_ARENA_MAX=1 PATH=/opt/skyrelay/bin:/opt/ours/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     SKYRELAY_DATA_DIR=/data HOME=/tmp
 COPY --from=dependencies /opt/skyrelay /opt/skyrelay
 COPY --from=pixels /opt/pixels /opt/pixels

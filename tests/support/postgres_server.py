@@ -50,12 +50,14 @@ class PostgresServer:
             self._process.send_signal(2)  # fast shutdown
             self._process.wait(20)
 
-    def create_database(self) -> str:
+    def create_database(self, encoding: str = "UTF8") -> str:
         """Make an empty database and give its SQLAlchemy URL."""
         self._databases += 1
         name = f"test{self._databases}"
         with self._connect() as connection:
-            connection.execute(f"CREATE DATABASE {name}".encode())
+            connection.execute(
+                f"CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0".encode()
+            )
         return f"postgresql+psycopg://{_OWNER}@/{name}?host={self._folder}"
 
     def _connect(self) -> psycopg.Connection:

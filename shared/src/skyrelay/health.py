@@ -1,4 +1,4 @@
-"""The containers' health check: ``python -m skyrelay.health NAME``.
+"""The containers' health check: ``python -m skyrelay.health NAME...``.
 
 A service is healthy when its heartbeat is young. A worker's beat is written by its canary task, so it
 proves that work is being consumed, not that a process exists.
@@ -26,17 +26,18 @@ _FLOWER_TIMEOUT_S = 5.0
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Give exit code 0 when the service works; else say why not and give 1."""
+    """Give exit code 0 when all the services named work; else say why not and give 1."""
     parser = argparse.ArgumentParser(prog="python -m skyrelay.health")
-    parser.add_argument("name")
+    parser.add_argument("names", nargs="+", metavar="NAME")
     parser.add_argument("--config", type=Path)
     options = parser.parse_args(arguments)
     try:
-        problem = why_unhealthy(options.name, load_settings(options.config))
+        settings = load_settings(options.config)
+        problems = [problem for name in options.names if (problem := why_unhealthy(name, settings))]
     except SkyrelayError as error:
-        problem = str(error)
-    sys.stdout.write((problem or "working") + "\n")
-    return 1 if problem else 0
+        problems = [str(error)]
+    sys.stdout.write(("; ".join(problems) or "working") + "\n")
+    return 1 if problems else 0
 
 
 def why_unhealthy(name: str, settings: Settings) -> str | None:

@@ -12,9 +12,12 @@ from pathlib import Path
 import pytest
 
 from skyrelay.cli.data_dir import claim_data_dir
+from skyrelay.data_dir_use import nobody_works_in
+from skyrelay.errors import ConfigurationError
 from skyrelay.store.engine import Store
 from skyrelay.store.migrate import migrate
 from support.recorded_night import RecordedNight
+from support.waiting import eventually
 
 Skyrelay = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -85,6 +88,33 @@ def test_nothing_is_restored_under_the_feet_of_the_services(skyrelay: Skyrelay, 
         refused = skyrelay("restore", "home.zip", "--replace")
     assert refused.returncode == 2
     assert "runs in" in refused.stderr
+
+
+def test_nothing_is_restored_beside_a_service_that_was_started_alone_as_in_a_container(
+    skyrelay: Skyrelay, data: Path
+) -> None:
+    skyrelay("backup", "home.zip")
+    environment = {
+        **os.environ,
+        "SKYRELAY_DATA_DIR": str(data),
+        "SKYRELAY_REDIS_URL": "unix:///nowhere/redis.sock",
+    }
+    command = [sys.executable, "-m", "skyrelay.service", "intake"]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as service:
+        eventually(lambda: is_worked_in(data), within_s=60)
+        refused = skyrelay("restore", "home.zip", "--replace")
+        service.kill()
+    assert refused.returncode == 2
+    assert "services work in" in refused.stderr
+    assert skyrelay("restore", "home.zip", "--replace").returncode == 0
+
+
+def is_worked_in(data: Path) -> bool:
+    try:
+        with nobody_works_in(data):
+            return False
+    except ConfigurationError:
+        return True
 
 
 def test_what_is_no_backup_is_named(skyrelay: Skyrelay, tmp_path: Path) -> None:

@@ -176,6 +176,29 @@ def test_with_the_key_the_secrets_come_back(
     assert kept["crowdsky.password"].get_secret_value() == "hush"
 
 
+def test_a_key_that_cannot_be_put_in_place_leaves_rows_and_keys_as_they_were(
+    settings: Settings, store: Store, other: Store, tmp_path: Path
+) -> None:
+    SecretStore(store, settings.key_path).put(
+        "crowdsky.password", SecretStr("hush"), now=_NOW, actor="person"
+    )
+    keys = settings.data_dir / "keys"
+    keys.mkdir()
+    (keys / "garden.pem").write_text("a key")
+    save(settings, store, tmp_path / "home.zip", now=_NOW, with_key=True)
+    elsewhere = settings.model_copy(update={"data_dir": tmp_path / "elsewhere"})
+    migrate(other)
+    fill(other, target="M 51")
+    SecretStore(other, elsewhere.key_path).put("mqtt.password", SecretStr("own"), now=_NOW, actor="person")
+    before, key = everything(other), elsewhere.key_path.read_bytes()
+    (elsewhere.data_dir / "keys" / "garden.pem").mkdir(parents=True)  # where a file belongs
+    with pytest.raises(BackupError, match="cannot be restored"):
+        restore(elsewhere, other, tmp_path / "home.zip", now=_NOW, replace=True)
+    assert everything(other) == before
+    assert elsewhere.key_path.read_bytes() == key
+    assert [file.name for file in (elsewhere.data_dir / "keys").iterdir()] == ["garden.pem"]
+
+
 def rewritten(file: Path, changed: Path, name: str, content: bytes) -> Path:
     """Give a copy of a backup in which one member holds something else."""
     with zipfile.ZipFile(file) as archive, zipfile.ZipFile(changed, "w") as copy:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import timedelta
+from pathlib import Path
 
 from sqlalchemy import select
 
@@ -16,7 +19,23 @@ from skyrelay.store.tables import Discovery
 from skyrelay_stacker.workshop import Workshop
 
 _LISTEN = timedelta(seconds=3)  # six questions: a sleepy Wi-Fi loses some
+HOST_NETWORK_LOCK = "discovery.lock"  # held, in the data folder, by who looks from the host's network
 _WORTH_ASKING = timedelta(minutes=10)  # then nobody waits for the answer any more
+
+
+def is_left_to_another(data_dir: Path) -> bool:
+    """Tell whether `skyrelay_stacker.host_network` answers, which hears more."""
+    try:
+        handle = os.open(data_dir / HOST_NETWORK_LOCK, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
 
 
 def discover_telescopes(workshop: Workshop) -> int:

@@ -16,7 +16,7 @@ from skyrelay.queue.tasks import (
 )
 from skyrelay.service import utc_now
 from skyrelay.store.idempotency import forget_old_keys
-from skyrelay_stacker.discovering import discover_telescopes
+from skyrelay_stacker.discovering import discover_telescopes, is_left_to_another
 from skyrelay_stacker.driving import stack_block
 from skyrelay_stacker.looking import look_at_telescope
 from skyrelay_stacker.purging import see_to_purge
@@ -48,7 +48,8 @@ def register_tasks(app: Celery, workshop: Workshop) -> None:
     @app.task(name=TaskName.DISCOVER_TELESCOPES.value)  # type: ignore[untyped-decorator] # Celery ships no types
     def find_telescopes(payload: object) -> None:
         Nothing.read(payload)
-        discover_telescopes(workshop.in_force())
+        if not is_left_to_another(workshop.settings.data_dir):
+            discover_telescopes(workshop.in_force())
 
     @app.task(name=TaskName.TIDY.value)  # type: ignore[untyped-decorator] # Celery ships no types
     def tidy_up(payload: object) -> None:

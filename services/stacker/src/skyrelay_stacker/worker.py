@@ -13,7 +13,8 @@ from celery.signals import worker_process_init, worker_ready, worker_shutting_do
 from celery.utils.nodenames import host_format
 from celery.worker import state as worker_state
 
-from skyrelay.queue.celery_app import build_celery, keep_our_logs
+from skyrelay.family import share_what_is_imported
+from skyrelay.queue.celery_app import EVENTS_EVERY_S, build_celery, keep_our_logs
 from skyrelay.queue.tasks import Queue
 from skyrelay.service import stop_on_signals
 from skyrelay.settings import Settings
@@ -58,6 +59,7 @@ def main(settings: Settings) -> int:
     register_tasks(app, Workshop(settings, store, app, shutting_down))
     app.steps["worker"].add(_letting_go(shutting_down))
     keep_our_logs()
+    share_what_is_imported()
     worker_shutting_down.connect(lambda **_: shutting_down.set(), weak=False)
     worker_ready.connect(lambda **_: _stop_if(stop), weak=False)
     worker_process_init.connect(lambda **_: store.forget_connections(), weak=False)
@@ -102,6 +104,7 @@ def _work(app: Celery, most: int) -> None:
         task_events=True,
         without_gossip=True,
         without_mingle=True,
+        heartbeat_interval=EVENTS_EVERY_S,
         loglevel="INFO",
         quiet=True,  # no banner among the log lines
     ).start()

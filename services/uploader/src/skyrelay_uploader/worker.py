@@ -14,7 +14,7 @@ from celery.utils.nodenames import host_format
 from celery.worker import state as worker_state
 
 from skyrelay.logs import get_logger
-from skyrelay.queue.celery_app import SOFT_SHUTDOWN_S, build_celery, keep_our_logs, nudge
+from skyrelay.queue.celery_app import EVENTS_EVERY_S, SOFT_SHUTDOWN_S, build_celery, keep_our_logs, nudge
 from skyrelay.queue.tasks import Queue
 from skyrelay.service import stop_on_signals
 from skyrelay.settings import Settings
@@ -59,6 +59,7 @@ def _work(app: Celery) -> None:
         task_events=True,
         without_gossip=True,
         without_mingle=True,
+        heartbeat_interval=EVENTS_EVERY_S,
         loglevel="INFO",
         quiet=True,  # no banner among the log lines
     ).start()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from skyrelay.backup.errors import BackupError
 from skyrelay.backup.home_files import in_words, place_of
 from skyrelay.backup.manifest import Manifest, SavedTable, read_manifest
+from skyrelay.backup.replacing import Replacing
 from skyrelay.backup.rows import continue_numbering, delete_rows, read_rows, tables_of, write_rows
 from skyrelay.errors import ConfigurationError
 from skyrelay.settings import Settings
@@ -69,8 +69,8 @@ def restore(
             files = _checked_files(settings, archive, manifest)
             with _staged(archive, manifest, Path(beside)) as staged:
                 migrate(store)
-                _exchange(staged, store, replace=replace)
-            _put_files(files)
+                with Replacing(files) as replacing:  # a key that fails to come takes the rows back with it
+                    _exchange(staged, store, replacing, replace=replace)
             _forget_unreadable(settings, store, now)
     except (BadZipFile, EOFError, ZlibError) as error:
         raise BackupError(f"{file} is damaged, or no backup: {error}") from error
@@ -144,8 +144,8 @@ def _lines(member: IO[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
         yield line
 
 
-def _exchange(staged: Store, store: Store, *, replace: bool) -> None:
-    """Put the staged rows in the place of those that are there, in one transaction."""
+def _exchange(staged: Store, store: Store, files: Replacing, *, replace: bool) -> None:
+    """Put the staged rows and files in the place of those that are there, in one transaction."""
     with staged.engine.connect() as source, store.writing_engine.begin() as connection:
         tables = tables_of(connection)
         if not replace and _any_row(connection, tables):
@@ -156,6 +156,7 @@ def _exchange(staged: Store, store: Store, *, replace: bool) -> None:
         for table in tables:
             write_rows(connection, table, table.columns.keys(), read_rows(source, table))
         continue_numbering(connection, tables)
+        files.swap()
 
 
 def _any_row(connection: Connection, tables: Sequence[Table]) -> bool:
@@ -175,12 +176,3 @@ def _checked_files(settings: Settings, archive: ZipFile, manifest: Manifest) -> 
         except KeyError as error:
             raise BackupError(f"the backup is damaged: files/{name[:100]} is missing") from error
     return read
-
-
-def _put_files(files: dict[Path, bytes]) -> None:
-    for place, content in files.items():
-        place.parent.mkdir(parents=True, exist_ok=True)
-        handle, half = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.")  # 0600
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        Path(half).replace(place)

@@ -13,6 +13,7 @@ from skyrelay.backup.manifest import default_name
 from skyrelay.backup.restoring import rows_there
 from skyrelay.backup.upgrading import FOLDER
 from skyrelay.cli.data_dir import claim_data_dir
+from skyrelay.data_dir_use import nobody_works_in
 from skyrelay.service import utc_now
 from skyrelay.settings import load_settings
 from skyrelay.store.engine import Store
@@ -53,7 +54,7 @@ def restore(
 ) -> None:
     """Put a backup in the place of what is there. Stop the services first."""
     settings, now = load_settings(config), utc_now()
-    with claim_data_dir(settings.data_dir):
+    with claim_data_dir(settings.data_dir), nobody_works_in(settings.data_dir):
         store = Store(settings.database)
         if there := rows_there(store):
             question = f"The database holds {there} rows. Replace them by what {file.name} holds?"

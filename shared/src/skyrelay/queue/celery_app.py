@@ -19,6 +19,9 @@ from skyrelay.queue.tasks import Message, Queue, TaskName
 # device task lasts ten minutes at most; with late acknowledgement a longer one would start twice.
 VISIBILITY_TIMEOUT_S = 30 * 60
 SOFT_SHUTDOWN_S = 8.0  # device tasks notice within one second; compose kills after 20
+EVENTS_EVERY_S = (
+    10.0  # a worker's sign of life for Flower, which counts it as away after 2.5 of them (Celery: 2 s)
+)
 NUDGE_EXPIRES_S = 300  # a nudge that nobody took is said again by the reconciler anyway
 
 

@@ -77,7 +77,8 @@ def _build_engine(text: str, mountinfo: Path) -> Engine:
     url = _parse_url(text)
     backend = url.get_backend_name()
     if backend == "postgresql":
-        engine = create_engine(url, pool_pre_ping=True)
+        # Said by us, since a cluster that was made without a locale (SQL_ASCII) gives bytes instead of text.
+        engine = create_engine(url, pool_pre_ping=True, connect_args={"client_encoding": "utf8"})
         event.listen(engine, "begin", _begin_postgresql)
         return engine
     if backend != "sqlite" or not url.database:

@@ -64,9 +64,9 @@ class Services:
         command = [sys.executable, "-m", "skyrelay.cli", "migrate", "--config", str(self._config)]
         subprocess.run(command, check=True, env=_environment(), stdout=self._log("migrate"))  # noqa: S603 - our own program
 
-    def start(self, name: str) -> None:
-        """Start a service."""
-        command = [sys.executable, "-m", "skyrelay.service", name, "--config", str(self._config)]
+    def start(self, name: str, *beside: str) -> None:
+        """Start a service, and others that share what it imports."""
+        command = [sys.executable, "-m", "skyrelay.service", name, *beside, "--config", str(self._config)]
         self._start(name, command)
 
     def pid_of(self, name: str) -> int:
