@@ -115,7 +115,10 @@ class MqttConnection:
         self._thread.start()
 
     def stop(self) -> None:
-        """End, with what was laid down sent where the broker is there. A look-up or an attempt that hangs is left to the end of the process."""
+        """End; what was laid down is sent where the broker is there.
+
+        A look-up or an attempt that hangs is left to the end of the process.
+        """
         self._stopping.set()
         if self._thread.ident is not None:
             self._thread.join(_STOP_S)

@@ -7,12 +7,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from skyrelay.domain.states import HOST_ANSWERS, Reach, TelescopeState
+from skyrelay.domain.telescope_words import REACH_WORDS, TELESCOPE_WORDS
 from skyrelay.store.tables import Telescope
 from skyrelay_gateway.problems import nearest
 from skyrelay_gateway.words import (
-    REACH_WORDS,
     TELESCOPE_REMEDIES,
-    TELESCOPE_WORDS,
     ago,
     telescope_words,
 )

@@ -1,9 +1,10 @@
-"""The cloud agent's process: live as a node of the network, or say why not."""
+"""The cloud agent's process: live as a node of the network, or say why not; be there for Home Assistant."""
 
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
 
 from skyrelay.errors import ConfigurationError, TransientError
 from skyrelay.logs import get_logger
@@ -15,6 +16,7 @@ from skyrelay.store.accounts import settings_on_page, wait_for_other_settings
 
 if TYPE_CHECKING:
     from skyrelay_cloud_agent.home import Home
+    from skyrelay_cloud_agent.home_assistant.presence import Presence
 
 _log = get_logger(__name__)
 
@@ -34,13 +36,30 @@ def main(settings: Settings) -> int:
     now = _settings_now(settings)
     if settings.cloud.enabled and settings.is_set_up and not now.cloud.url:
         raise ConfigurationError(_NO_ADDRESS)
-    agent = Agent()
-    with Pulse(connect_redis(settings.redis), SERVICE, agent.detail):
+    agent, home_assistant = Agent(), HomeAssistant()
+    with Pulse(connect_redis(settings.redis), SERVICE, partial(_detail, agent, home_assistant)):
         while not stop.is_set():
+            home_assistant.live_by(now, stop)
             agent.live_by(now, stop)
             now = wait_for_other_settings(settings, now, stop)
             agent.end()
+        home_assistant.end()
     return 0
+
+
+class _Part(Protocol):
+    def detail(self) -> dict[str, object] | None: ...
+
+
+def _detail(*parts: _Part) -> dict[str, object] | None:
+    """Put together what all say of themselves; `None` when the work of one does not turn."""
+    together: dict[str, object] = {}
+    for part in parts:
+        said = part.detail()
+        if said is None:
+            return None
+        together |= said
+    return together
 
 
 class Agent:
@@ -73,6 +92,47 @@ class Agent:
         home, self._home = self._home, None
         if home is not None:
             home.stop()
+
+
+class HomeAssistant:
+    """Our presence there while the settings want one; begun anew only when its own settings change."""
+
+    def __init__(self) -> None:
+        self._presence: Presence | None = None
+        self._lived_by: object = None
+
+    def detail(self) -> dict[str, object] | None:
+        """Say how it stands, where it is wanted; `None` when its work does not turn."""
+        presence = self._presence
+        if presence is None:
+            return {}
+        connection = presence.connection
+        if not presence.turns():
+            return None
+        return {"home_assistant": str(connection.state), "home_assistant_problem": connection.problem or None}
+
+    def live_by(self, settings: Settings, stop: threading.Event) -> None:
+        """Begin, go on or end, as these settings want; the database is waited for until ``stop`` is set."""
+        wanted = (settings.home_assistant, settings.mqtt, settings.is_set_up)
+        if wanted == self._lived_by:
+            return
+        self.end()
+        self._lived_by = wanted
+        if not (settings.home_assistant.enabled and settings.is_set_up):
+            return
+        from skyrelay.store.opening import open_store
+        from skyrelay_cloud_agent.home_assistant.presence import Presence
+
+        store = open_store(settings, stop)
+        if store is not None:
+            self._presence = Presence(settings, store)
+            self._presence.start()
+
+    def end(self) -> None:
+        """End what was begun."""
+        presence, self._presence, self._lived_by = self._presence, None, None
+        if presence is not None:
+            presence.stop()
 
 
 def _settings_now(settings: Settings) -> Settings:

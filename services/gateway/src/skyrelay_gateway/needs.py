@@ -10,6 +10,7 @@ from sqlalchemy import Select, and_, exists, func, or_, select
 from sqlalchemy.orm import Session, defer
 
 from skyrelay.domain.states import BlockState, DeliveryKind, DeliveryState, FrameState, TelescopeState
+from skyrelay.domain.telescope_words import TELESCOPE_WORDS
 from skyrelay.outbox.raw_route import frames_for_raw, why_not_raw
 from skyrelay.settings import Settings
 from skyrelay.store.held_frames import is_not_ok
@@ -19,7 +20,7 @@ from skyrelay.store.tables.destinations import ARCHIVE
 from skyrelay_gateway.delivery_retries import can_be_retried
 from skyrelay_gateway.models import Action, NeedsYou, ServiceView
 from skyrelay_gateway.readiness import Signs, service_remedy
-from skyrelay_gateway.words import SETUP_WHAT_TO_DO, TELESCOPE_REMEDIES, TELESCOPE_WORDS
+from skyrelay_gateway.words import SETUP_WHAT_TO_DO, TELESCOPE_REMEDIES
 
 _MOST_OF_A_KIND = 10  # a page of them helps nobody; the lists have all
 _OFFERED_FOR = timedelta(days=30)

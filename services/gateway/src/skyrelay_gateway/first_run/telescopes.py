@@ -12,12 +12,12 @@ from sqlalchemy.orm import Session
 
 from skyrelay.domain.home_address import check_home_host, check_home_port
 from skyrelay.domain.states import IN_TOUCH, Reach, TelescopeState
+from skyrelay.domain.telescope_words import words_of
 from skyrelay.settings import Settings, TelescopeSettings
 from skyrelay.settings_page import why_not_writable
 from skyrelay.smb_path import SmbPath
 from skyrelay.store.page_settings import page_values
 from skyrelay_gateway.first_run.forms import number, text
-from skyrelay_gateway.words import REACH_WORDS, TELESCOPE_WORDS
 
 PORTS = {"rpc_port": 4700, "http_port": 80, "smb_port": 445}
 SHARE, FOLDER = "EMMC Images", "MyWorks"  # as every model seen so far calls them
@@ -101,12 +101,9 @@ def outcome_of(answer: Mapping[str, Any]) -> Outcome:
         who = " ".join(part for part in (answer["model"], f"(serial {answer['serial']})") if part)
         firmware = f", firmware {answer['firmware']}" if answer["firmware"] else ""
         return Outcome(True, f"It answers: {who}{firmware}", str(answer["reason"]), "")
-    words = TELESCOPE_WORDS[state]
-    if state is TelescopeState.UNREACHABLE:
-        words = REACH_WORDS.get(reach, words)
     remedy = _STATE_REMEDIES.get(state) or _REACH_REMEDIES.get(reach, _AGAIN)
     reason = "" if state in _STATE_REMEDIES else str(answer["reason"])  # it speaks of the file's key_path
-    return Outcome(False, words, reason, remedy)
+    return Outcome(False, words_of(state, reach), reason, remedy)
 
 
 def with_telescope(
