@@ -1,4 +1,4 @@
-"""The cloud agent's process: live as a node of the network, or say why not; be there for Home Assistant."""
+"""The cloud agent's process: live as a node of the network, or say why not; keep people told."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from skyrelay.store.accounts import settings_on_page, wait_for_other_settings
 if TYPE_CHECKING:
     from skyrelay_cloud_agent.home import Home
     from skyrelay_cloud_agent.home_assistant.presence import Presence
+    from skyrelay_cloud_agent.notifying.notifier import Notifier
 
 _log = get_logger(__name__)
 
@@ -36,13 +37,17 @@ def main(settings: Settings) -> int:
     now = _settings_now(settings)
     if settings.cloud.enabled and settings.is_set_up and not now.cloud.url:
         raise ConfigurationError(_NO_ADDRESS)
-    agent, home_assistant = Agent(), HomeAssistant()
-    with Pulse(connect_redis(settings.redis), SERVICE, partial(_detail, agent, home_assistant)):
+    agent, home_assistant, notifications = Agent(), HomeAssistant(), Notifications()
+    with Pulse(
+        connect_redis(settings.redis), SERVICE, partial(_detail, agent, home_assistant, notifications)
+    ):
         while not stop.is_set():
             home_assistant.live_by(now, stop)
+            notifications.live_by(now, stop)
             agent.live_by(now, stop)
             now = wait_for_other_settings(settings, now, stop)
             agent.end()
+            notifications.end()
         home_assistant.end()
     return 0
 
@@ -133,6 +138,38 @@ class HomeAssistant:
         presence, self._presence, self._lived_by = self._presence, None, None
         if presence is not None:
             presence.stop()
+
+
+class Notifications:
+    """Tells the owner while there are addresses to tell."""
+
+    def __init__(self) -> None:
+        self._notifier: Notifier | None = None
+
+    def detail(self) -> dict[str, object] | None:
+        """Say what is wrong with it, where it is wanted; `None` when its work does not turn."""
+        notifier = self._notifier
+        if notifier is None:
+            return {}
+        return {"notifications_problem": notifier.problem or None} if notifier.turns() else None
+
+    def live_by(self, settings: Settings, stop: threading.Event) -> None:
+        """Begin, if these settings want it; the database is waited for until ``stop`` is set."""
+        if not (settings.notifications.urls and settings.is_set_up):
+            return
+        from skyrelay.store.opening import open_store
+        from skyrelay_cloud_agent.notifying.notifier import Notifier
+
+        store = open_store(settings, stop)
+        if store is not None:
+            self._notifier = Notifier(settings, store)
+            self._notifier.start()
+
+    def end(self) -> None:
+        """End what was begun."""
+        notifier, self._notifier = self._notifier, None
+        if notifier is not None:
+            notifier.stop()
 
 
 def _settings_now(settings: Settings) -> Settings:
