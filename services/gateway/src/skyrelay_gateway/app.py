@@ -27,6 +27,7 @@ from skyrelay_gateway.own_site import OwnSite
 from skyrelay_gateway.problems import ProblemDetails, install_problem_handlers
 from skyrelay_gateway.routes import (
     access,
+    archive_page,
     control,
     flower,
     health,
@@ -120,6 +121,7 @@ def create_app(
         setup,
         settings_page,
         page,
+        archive_page,
         pictures,
         reference,
         flower,
