@@ -66,8 +66,9 @@ def archive_text(stacks: Iterable[ArchivedStack], form: Form) -> str:
         file.writelines(f"# {line}\n" for line in _header())
     guard = _harmless if form == "csv" else _one_line
     # Texts in quotes: in ECSV a blank line, or one that begins with #, would count for nothing.
-    quoting, end = (csv.QUOTE_NONNUMERIC, "\n") if form == "ecsv" else (csv.QUOTE_MINIMAL, "\r\n")
+    end = "\n" if form == "ecsv" else "\r\n"
     csv.writer(file, lineterminator=end).writerow([column.name for column in _COLUMNS])
+    quoting: Literal[0, 2] = csv.QUOTE_NONNUMERIC if form == "ecsv" else csv.QUOTE_MINIMAL
     writer = csv.writer(file, quoting=quoting, lineterminator=end)
     for stack in stacks:
         writer.writerow([guard(cell) for cell in _cells(stack)])
