@@ -24,7 +24,6 @@ PAGES = (
     "nights/2025-03-26",
     "gallery",
     "sky",
-    "archive",
     "deliveries",
     "telescopes",
     "plan",
