@@ -227,6 +227,7 @@ def test_all_is_reached_by_keyboard(chromium: Browser, night: Store, gateway: Ga
         ("gallery", "gallery", "dark", False),
         ("stack", "gallery/40", "dark", False),
         ("sky", "sky", "dark", False),
+        ("archive", "archive", "dark", False),
         ("nights", "nights", "light", False),
         ("receipt", "nights/2025-03-26", "light", False),
     ],

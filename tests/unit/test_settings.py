@@ -456,3 +456,28 @@ def test_a_value_of_the_conditions_that_stands_nowhere_is_named(
     tmp_path: Path, value: dict[str, str], said: str
 ) -> None:
     assert said in problem(tmp_path, {"cloud": {"conditions": {"values": {"sky": value}}}})
+
+
+def test_addresses_of_notifications_come_as_a_list_or_a_line_each_and_are_shown_nowhere(
+    tmp_path: Path,
+) -> None:
+    secret = tmp_path / "urls"
+    secret.write_text("ntfy://host/topic\nmailto://me:s3cret@host\n", encoding="utf-8")
+    of_file = load(tmp_path, {}, SKYRELAY_NOTIFICATIONS__URLS_FILE=str(secret))
+    of_list = load(tmp_path, {"notifications": {"urls": ["ntfy://host/topic", "mailto://me:s3cret@host"]}})
+    of_line = load(tmp_path, {}, SKYRELAY_NOTIFICATIONS__URLS="ntfy://host/topic")
+    assert of_file.notifications.urls == of_list.notifications.urls
+    assert len(of_line.notifications.urls) == 1
+    assert "s3cret" not in repr(of_list) + of_list.model_dump_json()
+    with pytest.raises(ConfigurationError) as refused:
+        load(tmp_path, {"notifications": {"urls": ["s3cret"]}})
+    assert "notifications.urls.0: is no address of Apprise" in str(refused.value)
+    assert "s3cret" not in str(refused.value)
+
+
+def test_home_assistant_wants_a_broker_and_topics_that_it_understands(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"mqtt\.host: is empty, and home_assistant\.enabled"):
+        load(tmp_path, {"home_assistant": {"enabled": True}})
+    for wrong in ({"topic": "a/b"}, {"topic": "+"}, {"discovery_prefix": "#"}):
+        with pytest.raises(ConfigurationError, match=r"home_assistant\."):
+            load(tmp_path, {"mqtt": {"host": "h"}, "home_assistant": wrong})

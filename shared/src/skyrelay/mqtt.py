@@ -81,6 +81,8 @@ class MqttConnection:
         Told of each message, in the connection's own thread.
     will
         What the broker is to say for us when it loses us.
+    on_connected
+        Called each time that the broker has taken us, in the connection's own thread.
 
     Attributes
     ----------
@@ -96,9 +98,11 @@ class MqttConnection:
         topics: Collection[str] = (),
         on_message: Callable[[Message], object] = lambda _: None,
         will: Message | None = None,
+        on_connected: Callable[[], object] = lambda: None,
     ) -> None:
         self._settings, self._login = settings, login or (lambda: (settings.username, settings.password))
         self._topics, self._on_message, self._will = sorted(topics), on_message, will
+        self._on_connected = on_connected
         self._outgoing: dict[str, Message] = {}
         self._lock = threading.Lock()
         self._stopping = threading.Event()
@@ -111,7 +115,10 @@ class MqttConnection:
         self._thread.start()
 
     def stop(self) -> None:
-        """End. A look-up or an attempt that hangs is left to the end of the process."""
+        """End; what was laid down is sent where the broker is there.
+
+        A look-up or an attempt that hangs is left to the end of the process.
+        """
         self._stopping.set()
         if self._thread.ident is not None:
             self._thread.join(_STOP_S)
@@ -146,6 +153,8 @@ class MqttConnection:
                 if self.state is BrokerState.CONNECTED:
                     self._send_outgoing(client)
         finally:
+            if self._stopping.is_set() and client.is_connected():
+                self._send_outgoing(client)
             client.disconnect()
 
     def _client(self) -> Client:
@@ -169,6 +178,7 @@ class MqttConnection:
         self._enter(BrokerState.CONNECTED, "")
         if self._topics:
             client.subscribe([(topic, _QOS) for topic in self._topics])
+        self._on_connected()
 
     def _received(self, _: Client, __: object, received: MQTTMessage) -> None:
         if len(received.payload) > MOST_BYTES:

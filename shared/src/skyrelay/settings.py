@@ -279,6 +279,38 @@ class MqttSettings(_Section):
         return self.port or (8883 if self.tls else 1883)
 
 
+class HomeAssistantSettings(_Section):
+    """What Home Assistant is told over the broker of `MqttSettings`, and below which topics."""
+
+    enabled: bool = False
+    discovery_prefix: Annotated[str, Field(pattern=r"^[\w-]+(/[\w-]+)*$", max_length=100)] = "homeassistant"
+    topic: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]+$", max_length=50)] = "skyrelay"
+
+
+def _as_urls(value: object) -> object:
+    """Take one address, or several with blanks or line breaks between them, beside a list of them."""
+    given = value.get_secret_value() if isinstance(value, SecretStr) else value
+    return tuple(given.split()) if isinstance(given, str) else given
+
+
+def _check_notification_url(url: SecretStr) -> SecretStr:
+    if not re.match(r"[A-Za-z][A-Za-z0-9+.-]*://\S", url.get_secret_value()):
+        raise ValueError("is no address of Apprise: write it as ntfy://host/topic or mailto://…")
+    return url
+
+
+NotificationUrl = Annotated[SecretStr, AfterValidator(_check_notification_url)]
+
+
+class NotificationsSettings(_Section):
+    """Where a person is told what cannot wait, and of what; no address: nobody is."""
+
+    urls: Annotated[tuple[NotificationUrl, ...], BeforeValidator(_as_urls)] = ()
+    receipt: bool = True
+    needs_you: bool = True
+    telescope_gone: bool = True
+
+
 def _check_topic(topic: str) -> str:
     if any(sign in topic for sign in "+#\0") or len(topic.encode("utf-8", "replace")) > _MOST_TOPIC_BYTES:
         raise ValueError("is no topic: write one in full, without + and #")
@@ -400,6 +432,8 @@ class Settings(BaseSettings):
     photometry: PhotometrySettings = PhotometrySettings()
     cloud: CloudSettings = CloudSettings()
     mqtt: MqttSettings = MqttSettings()
+    home_assistant: HomeAssistantSettings = HomeAssistantSettings()
+    notifications: NotificationsSettings = NotificationsSettings()
     gateway: GatewaySettings = GatewaySettings()
     flower: FlowerSettings = FlowerSettings()
     redis_url: Annotated[SecretStr, AfterValidator(_check_redis_url)] = SecretStr("")
@@ -662,11 +696,12 @@ _SECRET_KEYS = (
     "GATEWAY__PASSWORD",
     "GATEWAY__TOKEN",
 )
+_SECRET_LIST_KEYS = ("NOTIFICATIONS__URLS",)
 _TEXT_KEYS = (*_SECRET_KEYS, "CLOUD__NODE_ID", "PHOTOMETRY__NODE_ID", "OBSERVATORY__OBSERVER", "DATA_DIR")
 
 
 def _names_secret_file(name: str) -> bool:
-    return name in {f"{PREFIX}{key}{_SECRET_FILE_SUFFIX}" for key in _SECRET_KEYS}
+    return name in {f"{PREFIX}{key}{_SECRET_FILE_SUFFIX}" for key in (*_SECRET_KEYS, *_SECRET_LIST_KEYS)}
 
 
 def _is_text(name: str) -> bool:
@@ -753,7 +788,7 @@ def _check_names(settings: Settings) -> None:
         if twice:
             problem = f"the {what} {twice[0]!r} is given twice; each has its own"
             raise SettingsRefused([("telescopes", problem)])
-    _check_condition_topics(settings)
+    _check_broker(settings)
     floors = settings.archive.reserve_gb
     for name in floors if isinstance(floors, dict) else ():
         _check_telescope("archive.reserve_gb", name, names)
@@ -771,6 +806,10 @@ def _check_telescope(key: str, name: str, names: list[str]) -> None:
         raise SettingsRefused([(key, f"no telescope is named {name!r}{hint}")])
 
 
-def _check_condition_topics(settings: Settings) -> None:
-    if settings.cloud.conditions.topics and not settings.mqtt.host:
+def _check_broker(settings: Settings) -> None:
+    if settings.mqtt.host:
+        return
+    if settings.cloud.conditions.topics:
         raise SettingsRefused([("mqtt.host", "is empty, and cloud.conditions.values names topics: set it")])
+    if settings.home_assistant.enabled:
+        raise SettingsRefused([("mqtt.host", "is empty, and home_assistant.enabled is true: set it")])

@@ -35,17 +35,20 @@ FILE_ONLY = (
     "crowdsky.base_url",
     "cloud.conditions.",
     "mqtt.",
+    "home_assistant.",
+    "notifications.urls",
 )
 PRIVATE = frozenset({"observatory.latitude", "observatory.longitude", "observatory.elevation"})
 # Parts of two logins, kept encrypted (see `skyrelay.store.secrets`), though no secrets by themselves.
 _ACCOUNTS = frozenset({"crowdsky.username", "cloud.node_id", "mqtt.username"})
+_ADDRESSES = frozenset({"notifications.urls"})  # with the tokens that let anybody write to them
 
 _log = get_logger(__name__)
 
 
 def is_secret(key: str) -> bool:
     """Tell whether a setting is never shown."""
-    return key in _ACCOUNTS or setting_fields()[key].annotation is SecretStr
+    return key in _ACCOUNTS or key in _ADDRESSES or setting_fields()[key].annotation is SecretStr
 
 
 def why_not_writable(settings: Settings, key: str) -> str | None:

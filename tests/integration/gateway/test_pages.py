@@ -26,6 +26,7 @@ PAGES = (
     "/nights/2025-03-26",
     "/gallery",
     "/sky",
+    "/archive",
     "/deliveries",
     "/telescopes",
     "/plan",

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from skyrelay.domain.states import HOST_ANSWERS, Reach, TelescopeState
+from skyrelay.domain.telescope_words import REACH_WORDS, TELESCOPE_WORDS
 from skyrelay.store.tables import Telescope
 from skyrelay_gateway.problems import nearest
 from skyrelay_gateway.words import (
@@ -25,6 +26,11 @@ def test_every_state_of_a_telescope_has_words_of_its_own() -> None:
     assert len({state_words(state) for state in TelescopeState}) == len(TelescopeState)
     assert len({remedy_words(state) for state in NEEDS_A_PERSON}) == len(NEEDS_A_PERSON)
     assert TelescopeState.UNREACHABLE not in NEEDS_A_PERSON, "a sleeping telescope needs nobody"
+
+
+def test_the_pages_and_home_assistant_say_the_same() -> None:
+    assert {state: state_words(state) for state in TelescopeState} == TELESCOPE_WORDS
+    assert {reach: reach_words(reach) for reach in Reach if reach is not Reach.ANSWERS} == REACH_WORDS
 
 
 def words(state: TelescopeState, reach: Reach | None = None) -> str:

@@ -15,6 +15,7 @@ from skyrelay.settings import Settings
 from skyrelay.store.accounts import settings_in_force
 from skyrelay.store.engine import Store
 from skyrelay.store.opening import open_store
+from skyrelay_cloud_agent.broker_login import broker_login
 from skyrelay_cloud_agent.communicator import CloudCommunicator
 from skyrelay_cloud_agent.conditions import home_conditions
 from skyrelay_cloud_agent.interrupt_runs import InterruptRuns
@@ -96,11 +97,7 @@ class _Weather:
 def _weather(settings: Settings, store: Store) -> _Weather | None:
     if not settings.cloud.conditions.topics:
         return None
-
-    def login() -> tuple[str, SecretStr]:
-        mqtt = settings_in_force(settings, store, of=["mqtt"]).mqtt
-        return mqtt.username, mqtt.password
-
+    login = broker_login(settings, store)
     conditions = MqttConditions(settings.cloud.conditions, utc_now)
     topics = settings.cloud.conditions.topics
     return _Weather(

@@ -1,9 +1,10 @@
-"""The cloud agent's process: live as a node of the network, or say why not."""
+"""The cloud agent's process: live as a node of the network, or say why not; keep people told."""
 
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
 
 from skyrelay.errors import ConfigurationError, TransientError
 from skyrelay.logs import get_logger
@@ -15,6 +16,8 @@ from skyrelay.store.accounts import settings_on_page, wait_for_other_settings
 
 if TYPE_CHECKING:
     from skyrelay_cloud_agent.home import Home
+    from skyrelay_cloud_agent.home_assistant.presence import Presence
+    from skyrelay_cloud_agent.notifying.notifier import Notifier
 
 _log = get_logger(__name__)
 
@@ -34,13 +37,34 @@ def main(settings: Settings) -> int:
     now = _settings_now(settings)
     if settings.cloud.enabled and settings.is_set_up and not now.cloud.url:
         raise ConfigurationError(_NO_ADDRESS)
-    agent = Agent()
-    with Pulse(connect_redis(settings.redis), SERVICE, agent.detail):
+    agent, home_assistant, notifications = Agent(), HomeAssistant(), Notifications()
+    with Pulse(
+        connect_redis(settings.redis), SERVICE, partial(_detail, agent, home_assistant, notifications)
+    ):
         while not stop.is_set():
+            home_assistant.live_by(now, stop)
+            notifications.live_by(now, stop)
             agent.live_by(now, stop)
             now = wait_for_other_settings(settings, now, stop, part=lived_by)
             agent.end()
+            notifications.end()
+        home_assistant.end()
     return 0
+
+
+class _Part(Protocol):
+    def detail(self) -> dict[str, object] | None: ...
+
+
+def _detail(*parts: _Part) -> dict[str, object] | None:
+    """Put together what all say of themselves; `None` when the work of one does not turn."""
+    together: dict[str, object] = {}
+    for part in parts:
+        said = part.detail()
+        if said is None:
+            return None
+        together |= said
+    return together
 
 
 class Agent:
@@ -76,7 +100,7 @@ class Agent:
 
 
 def lived_by(settings: Settings) -> tuple[object, ...]:
-    """Give the settings that the node is started anew for, out of touch for a moment."""
+    """Give the settings that what we do is started anew for, out of touch for a moment."""
     return (
         settings.is_set_up,
         settings.cloud,
@@ -84,7 +108,82 @@ def lived_by(settings: Settings) -> tuple[object, ...]:
         settings.observatory,
         settings.photometry,
         settings.crowdsky.scrub_location,
+        settings.home_assistant,
+        settings.notifications,
     )
+
+
+class HomeAssistant:
+    """Our presence there while the settings want one; begun anew only when its own settings change."""
+
+    def __init__(self) -> None:
+        self._presence: Presence | None = None
+        self._lived_by: object = None
+
+    def detail(self) -> dict[str, object] | None:
+        """Say how it stands, where it is wanted; `None` when its work does not turn."""
+        presence = self._presence
+        if presence is None:
+            return {}
+        connection = presence.connection
+        if not presence.turns():
+            return None
+        return {"home_assistant": str(connection.state), "home_assistant_problem": connection.problem or None}
+
+    def live_by(self, settings: Settings, stop: threading.Event) -> None:
+        """Begin, go on or end, as these settings want; the database is waited for until ``stop`` is set."""
+        wanted = (settings.home_assistant, settings.mqtt, settings.is_set_up)
+        if wanted == self._lived_by:
+            return
+        self.end()
+        self._lived_by = wanted
+        if not (settings.home_assistant.enabled and settings.is_set_up):
+            return
+        from skyrelay.store.opening import open_store
+        from skyrelay_cloud_agent.home_assistant.presence import Presence
+
+        store = open_store(settings, stop)
+        if store is not None:
+            self._presence = Presence(settings, store)
+            self._presence.start()
+
+    def end(self) -> None:
+        """End what was begun."""
+        presence, self._presence, self._lived_by = self._presence, None, None
+        if presence is not None:
+            presence.stop()
+
+
+class Notifications:
+    """Tells the owner while there are addresses to tell."""
+
+    def __init__(self) -> None:
+        self._notifier: Notifier | None = None
+
+    def detail(self) -> dict[str, object] | None:
+        """Say what is wrong with it, where it is wanted; `None` when its work does not turn."""
+        notifier = self._notifier
+        if notifier is None:
+            return {}
+        return {"notifications_problem": notifier.problem or None} if notifier.turns() else None
+
+    def live_by(self, settings: Settings, stop: threading.Event) -> None:
+        """Begin, if these settings want it; the database is waited for until ``stop`` is set."""
+        if not (settings.notifications.urls and settings.is_set_up):
+            return
+        from skyrelay.store.opening import open_store
+        from skyrelay_cloud_agent.notifying.notifier import Notifier
+
+        store = open_store(settings, stop)
+        if store is not None:
+            self._notifier = Notifier(settings, store)
+            self._notifier.start()
+
+    def end(self) -> None:
+        """End what was begun."""
+        notifier, self._notifier = self._notifier, None
+        if notifier is not None:
+            notifier.stop()
 
 
 def _settings_now(settings: Settings) -> Settings:

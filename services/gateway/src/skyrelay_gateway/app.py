@@ -29,6 +29,7 @@ from skyrelay_gateway.refusal_pages import RefusalPages, on_fault
 from skyrelay_gateway.routes import (
     access,
     access_page,
+    archive_page,
     control,
     flower,
     health,
@@ -125,6 +126,7 @@ def create_app(
         settings_page,
         access_page,
         page,
+        archive_page,
         pictures,
         reference,
         flower,

@@ -37,6 +37,8 @@ class LazyGroup(TyperGroup):
         "settings": "skyrelay.cli.settings_commands",
         "backup": "skyrelay.cli.backups",
         "restore": "skyrelay.cli.backups",
+        "notify": "skyrelay.cli.notify_commands",
+        "archive": "skyrelay.cli.archive_commands",
         "password": "skyrelay.cli.access_commands",
         "token": "skyrelay.cli.access_commands",
     }

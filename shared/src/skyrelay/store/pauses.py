@@ -60,6 +60,22 @@ def lift_pauses(
     return len(lifted)
 
 
+def is_paused(session: Session, telescope_id: int | None, target: str | None) -> bool:
+    """Tell whether there is a pause of exactly this scope."""
+    return session.scalar(select(Pause.id).where(*_exactly(telescope_id, target))) is not None
+
+
+def lift_exactly(
+    session: Session, telescope_id: int | None, target: str | None, *, by: str, now: datetime
+) -> bool:
+    """Lift the one pause of exactly this scope, and leave narrower ones; tell whether there was one."""
+    pause = session.scalar(select(Pause).where(*_exactly(telescope_id, target)))
+    if pause is not None:
+        _note(session, pause, "resumed", by, pause.reason, now)
+        session.delete(pause)
+    return pause is not None
+
+
 def scope_words(session: Session, pause: Pause) -> str:
     """Say what a pause holds: ``everything``, ``M 81 on garden``."""
     telescope = session.get(Telescope, pause.telescope_id) if pause.telescope_id is not None else None

@@ -99,7 +99,7 @@ def _line(key: str, configured: Settings, in_force: Settings, kept: frozenset[st
 
 
 def _is_empty(value: Any) -> bool:
-    return value is None or (value.get_secret_value() if isinstance(value, SecretStr) else value) == ""
+    return value is None or (value.get_secret_value() if isinstance(value, SecretStr) else value) in ("", ())
 
 
 def _plain(value: Any) -> JsonValue:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from skyrelay_gateway.routes import audit, events, frames, requests, stacks, telescopes
+from skyrelay_gateway.routes import archive, audit, events, frames, requests, stacks, telescopes
 
-READING = (stacks, events, frames, audit, telescopes)
+READING = (stacks, events, frames, audit, telescopes, archive)
 CONTROLLING = (requests,)

@@ -13,6 +13,7 @@ from skyrelay.store.tables.frames import Frame
 from skyrelay.store.tables.idempotency_keys import IdempotencyKey
 from skyrelay.store.tables.ignored_files import IgnoredFile
 from skyrelay.store.tables.measurements import Measurement
+from skyrelay.store.tables.notices import Notice
 from skyrelay.store.tables.pauses import Pause
 from skyrelay.store.tables.purges import Purge, PurgeFile, PurgePart
 from skyrelay.store.tables.runs import Run, RunBlock
@@ -39,6 +40,7 @@ __all__ = [
     "LoginAttempts",
     "LoginSession",
     "Measurement",
+    "Notice",
     "Owner",
     "Pause",
     "Purge",

@@ -1,0 +1,1 @@
+"""Tell people what cannot wait until they look."""
