@@ -1,6 +1,6 @@
 """Two hundred broken FITS files, made here byte by byte and the same ones each time.
 
-Run as a program it writes them into a folder, to try other programs on: ``python -m support.broken_fits DIR``.
+Run as a program it writes them into a folder, to try others on: ``python -m support.broken_fits DIR``.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from support.fits_files import BLOCK, fits_bytes, header
 
 _MB = 10**6
 _CARD = 80
+_SAME_NOISE = random.Random  # noise for files, each time the same: no secrets
 
 
 class Answer(StrEnum):
@@ -164,7 +165,7 @@ def _dates() -> Iterator[Broken]:
     )  # fmt: skip
     for date in dates:
         yield _file(fits_bytes(DATE_OBS=date), Answer.WHOLE)
-    yield _file(_with("DATE-OBS= '٢٠٢٥-٠٣-٢٧T00:00:00'"), Answer.WHOLE)
+    yield _file(_with("DATE-OBS= '\u0662\u0660\u0662\u0665-03-27T00:00:00'"), Answer.WHOLE)
 
 
 def _numbers() -> Iterator[Broken]:
@@ -272,7 +273,7 @@ def _disguised() -> Iterator[Broken]:
         gzip.compress(whole, mtime=0), bz2.compress(whole), lzma.compress(whole), b"PK\x03\x04" + whole, jpeg, png,
         b"<!DOCTYPE html><title>404</title>", b'{"error": "no such file"}', b"%PDF-1.7\n", b"\x7fELF" + bytes(60),
         b"XISF0100" + bytes(99), b"II*\0" + bytes(99), b"Ein Text." * 500,
-        random.Random(13).randbytes(2 * BLOCK),
+        _SAME_NOISE(13).randbytes(2 * BLOCK),
     ):  # fmt: skip
         yield _file(content, Answer.NOT_FITS)
 
@@ -285,7 +286,7 @@ def _not_simple() -> Iterator[Broken]:
 
 def _pixels() -> Iterator[Broken]:
     """Give images whose header is in order, and whose pixels are not."""
-    noise = random.Random(31).randbytes(8 * BLOCK)
+    noise = _SAME_NOISE(31).randbytes(8 * BLOCK)
     for bitpix in (8, 16, 32, 64, -32, -64):
         wide = 8 * BLOCK * 8 // abs(bitpix) // 8
         yield _file(fits_bytes(noise, BITPIX=bitpix, NAXIS1=wide, NAXIS2=8), Answer.WHOLE)

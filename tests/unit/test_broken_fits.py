@@ -1,4 +1,4 @@
-"""Two hundred broken files: each is answered by rule, from few bytes and in little memory, and stops nothing."""
+"""Two hundred broken files: each is answered by rule, from few bytes, in little memory; none stops us."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FILES = broken_files()
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 NAME = LightFrameName("M 81", "20.0s", "LP", datetime(2025, 3, 27, 21, 20, 55))  # noqa: DTZ001 - the wall clock of a name
 SIGHTING = Sighting("M 81_sub", NAME.build(), 5760, "watcher")
-LOCAL = KnownOffset(timedelta(hours=-4), OffsetSource.SERVER)
+LOCAL = KnownOffset(timedelta(hours=-4), OffsetSource.HEADER)
 _MB = 10**6
 
 
