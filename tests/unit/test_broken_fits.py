@@ -87,24 +87,17 @@ def test_a_look_answers_by_rule(broken: Broken, tmp_path: Path) -> None:
     with within(8 * _MB):
         look = look_at(str(path))
     assert as_answer(look, path) is broken.answer
-
-
-def test_no_more_than_the_longest_header_is_read(broken: Broken, tmp_path: Path) -> None:
-    path = broken.write(tmp_path)
-    if broken.answer is Answer.NOT_OPENED:
-        assert look_at(str(path)) is None
-        return
-    with path.open("rb") as file:
-        read_or_refuse(file.read)
-        assert file.tell() <= MAX_BLOCKS * BLOCK_BYTES
+    if broken.answer is not Answer.NOT_OPENED:
+        with path.open("rb") as file:
+            read_or_refuse(file.read)
+            assert file.tell() <= MAX_BLOCKS * BLOCK_BYTES
 
 
 def test_what_has_a_header_gives_facts_and_loses_its_place(broken: Broken) -> None:
     try:
         header = parse_header(broken.content)
     except FitsError:
-        with pytest.raises(FitsError):
-            without_location(broken.content)
+        assert cleaned(broken.content) == b""
         return
     facts = facts_from_header(SIGHTING, NAME, header, lambda: LOCAL, NOW)
     assert facts.file_name == NAME.build()

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from skyrelay.fits_header import NotFits
+from skyrelay.fits_header import FitsError
 from skyrelay.fits_picture import sampled, stretched
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def main(source: Path, target: Path) -> int:
         image = _of_fits(source) if _is_fits(source) else Image.open(source).convert("RGB")
         image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
         image.save(target, "JPEG", quality=85)
-    except (UnidentifiedImageError, OSError, ValueError, NotFits) as error:
+    except (UnidentifiedImageError, OSError, ValueError, FitsError) as error:
         sys.stderr.write(f"{source.name}: {error}\n")
         return 1
     return 0
