@@ -26,8 +26,8 @@ _HERE = Path(__file__).parent
 _NO_BENCHMARKS = {"all", "common", "slow_wire"}
 # Whoever works at a machine meanwhile changes seconds by the clock, and ratios much less.
 _NOTE = (
-    "Each figure is the median of its repeats, with the least and the greatest behind it where it was measured"
-    " more than once; ours and the reference in turn, in one run, on the machine and under the load named here."
+    "Each figure is the median of its repeats, with the least and the greatest behind it where there are several;"
+    " ours and the reference in one run, on the machine and under the load named here."
 )
 
 
@@ -118,8 +118,7 @@ def as_markdown(about: dict[str, Any]) -> str:
     lines = [
         "# Benchmarks", "",
         "Written by `./run bench`; do not edit. The same in [JSON](benchmarks.json).", "",
-        f"Skyrelay {about['version']}, {about['date']}; {where['processor']}, {where['cores']} cores, "
-        f"{where['memory_gb']} GB, {where['system']}, Python {where['python']}; load average {load}.", "",
+        f"Skyrelay {about['version']}, {about['date']}; {_words(where)}; load average {load}.", "",
         *(["**Short forms (`--quick`): they prove that the benchmarks work, their figures say nothing.**", ""]
           if about["quick"] else []),
         _NOTE, "",
@@ -129,6 +128,11 @@ def as_markdown(about: dict[str, Any]) -> str:
           if about["failed"] else []),
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
+
+
+def _words(where: dict[str, Any]) -> str:
+    system = f"{where['system']}, Python {where['python']}"
+    return f"{where['processor']}, {where['cores']} cores, {where['memory_gb']} GB, {system}"
 
 
 def summary(about: dict[str, Any]) -> str:

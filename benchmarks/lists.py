@@ -81,11 +81,14 @@ Rows = Iterator[dict[str, Any]]
 
 def main() -> None:
     """Make the database where it is not there yet, measure, and print the table."""
-    folder = Path(tempfile.gettempdir()) / f"skyrelay-bench-lists-{VERSION}"
+    options = options_of(__doc__)
+    report, rounds = Report("lists", options), repeats_of(options, ROUNDS, quick=2)
+    books = QUICK if options.quick else FULL
+    folder = Path(tempfile.gettempdir()) / f"skyrelay-bench-lists-{VERSION}-{books.blocks}"
     database = folder / "skyrelay.db"
     if not (folder / "complete").exists():
         Console().print(f"Making {database} (a minute or two) …")
-        fill(database)
+        fill(database, books)
         (folder / "complete").touch()
     table = Table(
         title=f"{FRAMES:,} frames, {BLOCKS:,} blocks and stacks, {AUDIT:,} audit rows; {ROUNDS} reads"

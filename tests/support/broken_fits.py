@@ -270,8 +270,9 @@ def _disguised() -> Iterator[Broken]:
     whole = fits_bytes()
     jpeg, png = b"\xff\xd8\xff\xe0" + bytes(500), b"\x89PNG\r\n\x1a\n" + bytes(500)
     for content in (
-        gzip.compress(whole, mtime=0), bz2.compress(whole), lzma.compress(whole), b"PK\x03\x04" + whole, jpeg, png,
-        b"<!DOCTYPE html><title>404</title>", b'{"error": "no such file"}', b"%PDF-1.7\n", b"\x7fELF" + bytes(60),
+        gzip.compress(whole, mtime=0), bz2.compress(whole), lzma.compress(whole), b"PK\x03\x04" + whole,
+        jpeg, png, b"<!DOCTYPE html><title>404</title>", b'{"error": "no such file"}', b"%PDF-1.7\n",
+        b"\x7fELF" + bytes(60),
         b"XISF0100" + bytes(99), b"II*\0" + bytes(99), b"Ein Text." * 500,
         _SAME_NOISE(13).randbytes(2 * BLOCK),
     ):  # fmt: skip

@@ -67,9 +67,9 @@ def sampled(file: BinaryIO, longest_side: int) -> npt.NDArray[np.float32]:
     import numpy as np
 
     header = read_header(file.read)
-    height, width, planes = _shape(header)
-    if file.seek(0, 2) < promised_size(header):
+    if file.seek(0, 2) < promised_size(header):  # asked first: it bounds the number of axes
         raise NotFits("the file is shorter than its header says")
+    height, width, planes = _shape(header)
     dtype = _DTYPES[header.integer("BITPIX") or 0]
     cube = np.memmap(file, dtype=dtype, mode="r", offset=header.length, shape=(planes, height, width))
     step = max(1, max(height, width) // (2 * longest_side))
