@@ -62,7 +62,7 @@ def shares_over(processes: dict[str, int], seconds: float) -> dict[str, float]:
     return {name: 100 * (spent_s(pid) - before[name]) / took_s for name, pid in processes.items()}
 
 
-def share_of(shares: dict[str, float], bare: bool) -> float:  # noqa: FBT001 - ours or theirs
+def share_of(shares: dict[str, float], bare: bool) -> float:
     """Add up ours, or the bare ones."""
     return sum(share for name, share in shares.items() if name.startswith("bare ") is bare)
 

@@ -124,7 +124,9 @@ def main() -> None:
             theirs.append(with_json(Path(folder), number))
     report = Report("outbox", options)
     for what, part in (("enqueue", 0), ("drain", 1)):
-        report.add(f"{what} {number} measurements", [pair[part] for pair in ours], [pair[part] for pair in theirs])
+        report.add(
+            f"{what} {number} measurements", [pair[part] for pair in ours], [pair[part] for pair in theirs]
+        )
     report.add(
         f"both, beside a JSON file (times as fast), {number} measurements",
         [sum(pair) for pair in ours],

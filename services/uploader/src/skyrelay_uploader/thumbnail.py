@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 LONGEST_SIDE = 480  # pixels; what the telescope itself lays beside a stack is about as large
+_FORMATS = ("JPEG", "PNG")  # what telescopes write; Pillow knows forty more, each a parser of its own
 _WITHIN_S = 60.0  # a few seconds on a small board
 
 
@@ -36,7 +37,7 @@ def main(source: Path, target: Path) -> int:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        image = _of_fits(source) if _is_fits(source) else Image.open(source).convert("RGB")
+        image = _of_fits(source) if _is_fits(source) else Image.open(source, formats=_FORMATS).convert("RGB")
         image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
         image.save(target, "JPEG", quality=85)
     except (UnidentifiedImageError, OSError, ValueError, FitsError) as error:
