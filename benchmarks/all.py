@@ -26,7 +26,7 @@ _HERE = Path(__file__).parent
 _NO_BENCHMARKS = {"all", "common", "slow_wire"}
 # Whoever works at a machine meanwhile changes seconds by the clock, and ratios much less.
 _NOTE = (
-    "Each figure is the median of its repeats, with the least and the greatest behind it if there are several;"
+    "Each figure is the median of its repeats, with the least and the greatest behind it;"
     " ours and the reference in one run, on the machine and under the load named here."
 )
 

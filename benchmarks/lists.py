@@ -233,7 +233,8 @@ def blocks(books: Books) -> Rows:
         yield {
             "telescope_id": telescope_of(number), "target": target, "folder": f"{target}_sub",
             "exposure": "10.0s", "exposure_s": 10.0, "filter": "IRCUT", "start_at": start, "minutes": 15,
-            "utc_offset_min": -300, "night": night_of_block(number), "frame_count": books.frames // books.blocks,
+            "utc_offset_min": -300, "night": night_of_block(number),
+            "frame_count": books.frames // books.blocks,
             "state": _STATES[number % len(_STATES)], "created_at": start, "updated_at": start,
             "intent": {"files": [f"{target}_sub/Light_{target}_{each}.fit" for each in range(33)]},
         }  # fmt: skip

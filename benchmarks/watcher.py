@@ -67,7 +67,8 @@ def main() -> None:
         return
     usual = (50, 5, 1_000, 3) if options.quick else (2_000, 200, 50_000, SINGLES)
     files, frames, listed = (
-        asked or number for asked, number in zip((options.files, options.frames, options.listed), usual)
+        asked or number
+        for asked, number in zip((options.files, options.frames, options.listed), usual, strict=False)
     )
     report, repeats = Report("watcher", options), repeats_of(options, 1)
     real = fits_bytes(bytes(2 * REAL_SHAPE[0] * REAL_SHAPE[1]), NAXIS1=REAL_SHAPE[1], NAXIS2=REAL_SHAPE[0])

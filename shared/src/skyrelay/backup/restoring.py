@@ -72,7 +72,7 @@ def restore(
                 _exchange(staged, store, replace=replace)
             _put_files(files)
             _forget_unreadable(settings, store, now)
-    except (BadZipFile, EOFError, ZlibError) as error:
+    except (BadZipFile, EOFError, ZlibError, RuntimeError) as error:  # RuntimeError: a member is encrypted
         raise BackupError(f"{file} is damaged, or no backup: {error}") from error
     except OSError as error:
         raise BackupError(f"{file} cannot be restored ({error.strerror or error})") from error
