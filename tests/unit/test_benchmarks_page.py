@@ -12,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FIGURES = ROOT / "docs" / "benchmarks.json"
+README = ROOT / "README.md"
 
 
 @pytest.fixture
@@ -43,12 +44,15 @@ def test_the_readme_quotes_the_figures_that_are_there(page: Any) -> None:
 
 def test_a_missed_goal_and_a_failed_benchmark_are_said(page: Any) -> None:
     row = {
-        "name": "upload", "what": "throughput", "unit": "MB/s", "ours": 80.0, "ours_spread": [70.0, 90.0],
-        "reference": 100.0, "reference_spread": [100.0, 100.0], "ratio": 0.8, "goal": "≥ 0.9", "reached": False,
+        "name": "upload", "what": "throughput", "unit": "MB/s", "ours": 80.0,
+        "ours_spread": [70.0, 90.0],
+        "reference": 100.0, "reference_spread": [100.0, 100.0],
+        "ratio": 0.8, "goal": "≥ 0.9", "reached": False,
         "repeats": 3,
     }  # fmt: skip
     about = {
-        "version": "1", "date": "2026-01-01T00:00:00+00:00", "quick": False, "load_before": [1.0], "load_after": [2.0],
+        "version": "1", "date": "2026-01-01T00:00:00+00:00", "quick": False,
+        "load_before": [1.0], "load_after": [2.0],
         "machine": {"processor": "P", "cores": 2, "memory_gb": 4, "system": "Linux", "python": "3.13"},
         "failed": {"idle": "exit code 1"}, "rows": [row],
     }  # fmt: skip

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skyrelay.crowdsky.answers import Answer, Reader, retry_after
@@ -29,6 +29,7 @@ _YAML = st.one_of(
 )
 
 
+@settings(max_examples=25)  # each builds the whole settings
 @given(_YAML)
 def test_any_configuration_is_taken_or_refused_by_name(content: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
