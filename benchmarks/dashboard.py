@@ -20,11 +20,10 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from common import Goal, Report, options_of, repeats_of
 from playwright.sync_api import Browser, sync_playwright
-from rich.console import Console
-from rich.table import Table
 from sqlalchemy import insert
 
 from skyrelay.domain.states import BlockState, DeliveryState, FrameState, TelescopeState
@@ -38,28 +37,35 @@ from support.redis_server import RedisServer
 from support.service_process import ServiceProcess
 from support.waiting import eventually
 
-BLOCKS = 30_000
-FRAMES = 1_000_000
+
+class Books(NamedTuple):
+    """How much is in the database."""
+
+    frames: int
+    blocks: int
+
+
+FULL, QUICK = Books(1_000_000, 30_000), Books(10_000, 300)
 TELESCOPES = 4
 VIEWERS = 200
 VISITORS = 8
 ROUNDS = 60
 WATCH_S = 20.0
 PAINTS = 7
-PAINTED = ("/", "/gallery", "/sky", "/nights/2021-03-05")
+PAINTED = ("/", "/gallery", "/sky", "/nights/2020-01-05")
 PAGES = (
     "/",
-    "/?night=2021-03-05",
+    "/?night=2020-01-05",
     "/nights",
-    "/nights/2021-03-05",
+    "/nights/2020-01-05",
     "/gallery",
     "/gallery?target=M+31",
-    "/gallery?cursor=15000",
-    "/gallery/20000",
+    "/gallery?cursor={row}",
+    "/gallery/{row}",
     "/sky",
     "/deliveries",
     "/deliveries?state=dead",
-    "/deliveries?cursor=15000",
+    "/deliveries?cursor={row}",
     "/telescopes",
     "/plan",
     "/settings",
@@ -76,47 +82,54 @@ _TARGETS = tuple(f"{catalogue} {number}" for catalogue in ("M", "NGC", "IC") for
 
 
 def main() -> None:
-    """Measure and print the tables."""
+    """Measure and report."""
+    options = options_of(__doc__)
+    report, books = Report("dashboard", options), QUICK if options.quick else FULL
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        database = Path(folder) / "skyrelay.db"
-        fill(database)
+        fill(Path(folder) / "skyrelay.db", books)
         redis = RedisServer(Path(folder))
         redis.start()
         stack.callback(redis.stop)
         port = free_port()
         pid = stack.enter_context(gateway(Path(folder), redis.url, port))
-        idle_mb = memory_mb(pid)
-        show_pages(port)
-        show_paints(port)
-        busy_mb = memory_mb(pid)
-        visit_together(port)
-        print(
-            f"memory (PSS): {idle_mb:.0f} MB at the start, {busy_mb:.0f} MB after the pages, "
-            f"{memory_mb(pid):.0f} MB after {VISITORS} visitors at a time"
-        )
-        show_viewers(pid, port)
+        memory = Goal(most=120, of="ours")
+        report.add("memory (PSS) of the gateway at the start", memory_mb(pid), unit="MB", goal=memory)
+        report_pages(report, port, books, repeats_of(options, ROUNDS, quick=3))
+        report_paints(report, port, repeats_of(options, PAINTS, quick=1))
+        report.add("memory (PSS) of the gateway after the pages", memory_mb(pid), unit="MB", goal=memory)
+        visit_together(port, books)
+        what = f"memory (PSS) of the gateway after {VISITORS} visitors at a time"
+        report.add(what, memory_mb(pid), unit="MB", goal=memory)
+        report_viewers(report, pid, port, 2.0 if options.quick else WATCH_S)
+    report.close()
 
 
-def show_pages(port: int) -> None:
-    """Ask for each page some times."""
-    table = Table(title=f"Pages over HTTP, {ROUNDS} rounds; {FRAMES:,} frames, {BLOCKS:,} blocks and stacks")
-    for heading in ("page", "first", "median", "95th percentile", "kB"):
-        table.add_column(heading, justify="left" if heading == "page" else "right")
+def report_pages(report: Report, port: int, books: Books, rounds: int) -> None:
+    """Ask for each page some times, in turn with an answer that asks nobody."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    for page in PAGES:
-        seconds, size = zip(*(ask(connection, page) for _ in range(ROUNDS)), strict=True)
-        figures = (seconds[0], statistics.median(seconds), statistics.quantiles(seconds, n=20)[-1])
-        table.add_row(page, *(f"{1000 * each:.1f} ms" for each in figures), f"{size[0] / 1000:.0f}")
+    for page in pages_of(books):
+        took_ms, beside_ms = [], []
+        for _ in range(rounds):
+            took_ms.append(1000 * ask(connection, page))
+            beside_ms.append(1000 * ask(connection, "/healthz"))
+        what, p95 = f"{page}, {books.frames:,} frames", statistics.quantiles(took_ms, n=20)[-1]
+        report.add(f"{what}, first", took_ms[0], unit="ms", goal=Goal(most=1000, of="ours"))
+        report.add(f"{what}, beside /healthz", took_ms, beside_ms, unit="ms")
+        report.add(f"{what}, 95th percentile", p95, unit="ms", goal=Goal(most=50, of="ours"))
     connection.close()
-    Console(width=110).print(table)
 
 
-def visit_together(port: int) -> None:
+def pages_of(books: Books) -> list[str]:
+    """Give the pages that are asked for, with a row from the middle of the books."""
+    return [each.format(row=books.blocks // 2) for each in PAGES]
+
+
+def visit_together(port: int, books: Books) -> None:
     """Have some visitors ask for all pages, all at the same time."""
 
     def visit() -> None:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-        for page in PAGES:
+        for page in pages_of(books):
             ask(connection, page)
         connection.close()
 
@@ -125,7 +138,7 @@ def visit_together(port: int) -> None:
             visited.result()
 
 
-def show_paints(port: int) -> None:
+def report_paints(report: Report, port: int, times: int) -> None:
     """Have a browser of a telephone's size open some pages as for the first time."""
     program = shutil.which("chromium")
     if program is None:
@@ -134,11 +147,8 @@ def show_paints(port: int) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         for page in PAINTED:
-            seconds = [painted_after(browser, f"http://127.0.0.1:{port}{page}") for _ in range(PAINTS)]
-            print(
-                f"first paint of {page}: {1000 * statistics.median(seconds):.0f} ms, "
-                f"the slowest of {PAINTS} {1000 * max(seconds):.0f} ms"
-            )
+            took_ms = [1000 * painted_after(browser, f"http://127.0.0.1:{port}{page}") for _ in range(times)]
+            report.add(f"first paint of {page}", took_ms, unit="ms", goal=Goal(most=1000, of="ours"))
         browser.close()
 
 
@@ -151,27 +161,28 @@ def painted_after(browser: Browser, address: str) -> float:
     return float(first) / 1000
 
 
-def ask(connection: http.client.HTTPConnection, page: str) -> tuple[float, int]:
-    """Give the seconds and the bytes of an answer."""
+def ask(connection: http.client.HTTPConnection, page: str) -> float:
+    """Give the seconds that an answer takes."""
     began = time.perf_counter()
     connection.request("GET", page, headers={"Accept": "text/html"})
     answer = connection.getresponse()
     body = answer.read()
     if answer.status != 200:
         raise SystemExit(f"{page}: {answer.status} {body[:300]!r}")
-    return time.perf_counter() - began, len(body)
+    return time.perf_counter() - began
 
 
-def show_viewers(pid: int, port: int) -> None:
-    """Say what open streams cost while nothing happens."""
-    alone = busy_share(pid)
+def report_viewers(report: Report, pid: int, port: int, seconds: float) -> None:
+    """Say what open streams cost while nothing happens, beside none."""
+    alone = 100 * busy_share(pid, seconds)
     with ExitStack() as stack:
         for _ in range(VIEWERS):
             stack.enter_context(viewer(port))
         time.sleep(2)  # until all are greeted
-        watched = busy_share(pid)
-        print(f"nobody watches: {100 * alone:.1f} % of a core, {VIEWERS} watch: {100 * watched:.1f} %")
-        print(f"memory with them: {memory_mb(pid):.0f} MB")
+        watched = 100 * busy_share(pid, seconds)
+        goal = Goal(most=10, of="ours")
+        report.add(f"{VIEWERS} watch, beside nobody", watched, alone, unit="% of a core", goal=goal)
+        report.add("memory (PSS) of the gateway with them", memory_mb(pid), unit="MB")
 
 
 @contextmanager
@@ -186,11 +197,11 @@ def viewer(port: int) -> Iterator[socket.socket]:
         yield connection
 
 
-def busy_share(pid: int) -> float:
+def busy_share(pid: int, seconds: float) -> float:
     """Give the share of a core that a process takes over some seconds."""
     before = processor_s(pid)
-    time.sleep(WATCH_S)
-    return (processor_s(pid) - before) / WATCH_S
+    time.sleep(seconds)
+    return (processor_s(pid) - before) / seconds
 
 
 def processor_s(pid: int) -> float:
@@ -234,17 +245,17 @@ def answers(port: int) -> bool:
         connection.close()
 
 
-def fill(database: Path) -> None:
+def fill(database: Path, books: Books) -> None:
     """Lay down the telescopes and what they did in years."""
     store = Store(f"sqlite:///{database}")
     migrate(store)
     for table, rows in (
         (Telescope, telescopes()),
-        (Block, blocks()),
-        (Stack, stacks()),
-        (Delivery, deliveries()),
-        (Frame, frames()),
-        (AuditEntry, steps()),
+        (Block, blocks(books)),
+        (Stack, stacks(books)),
+        (Delivery, deliveries(books)),
+        (Frame, frames(books)),
+        (AuditEntry, steps(books)),
     ):
         insert_all(store, table, rows)
     with store.engine.connect() as connection:
@@ -289,9 +300,9 @@ def target_of(block: int) -> str:
     return _TARGETS[(block // 4) % len(_TARGETS)]
 
 
-def blocks() -> Iterator[dict[str, Any]]:
+def blocks(books: Books) -> Iterator[dict[str, Any]]:
     """Give the blocks, all stacked but for the last ones."""
-    for number in range(1, BLOCKS + 1):
+    for number in range(1, books.blocks + 1):
         start = start_of(number)
         yield {
             "id": number,
@@ -305,21 +316,21 @@ def blocks() -> Iterator[dict[str, Any]]:
             "minutes": 15,
             "utc_offset_min": 60,
             "night": f"{start:%Y-%m-%d}",
-            "frame_count": FRAMES // BLOCKS,
-            "state": BlockState.STACKED if number <= BLOCKS - 3 else BlockState.READY,
+            "frame_count": books.frames // books.blocks,
+            "state": BlockState.STACKED if number <= books.blocks - 3 else BlockState.READY,
             "needs_you": False,
             "requested": False,
             "attempts": 1,
             "reason": "",
-            "intent": {"files": [f"Light_{each}.fit" for each in range(FRAMES // BLOCKS)]},
+            "intent": {"files": [f"Light_{each}.fit" for each in range(books.frames // books.blocks)]},
             "created_at": start,
             "updated_at": start,
         }
 
 
-def stacks() -> Iterator[dict[str, Any]]:
+def stacks(books: Books) -> Iterator[dict[str, Any]]:
     """Give a stack of each block."""
-    for number in range(1, BLOCKS + 1):
+    for number in range(1, books.blocks + 1):
         start, target = start_of(number), target_of(number)
         place = _TARGETS.index(target)
         key = f"{start:%Y%m%d}.{number % 96:02d}_HP{place:06d}"
@@ -348,9 +359,9 @@ def stacks() -> Iterator[dict[str, Any]]:
         }
 
 
-def deliveries() -> Iterator[dict[str, Any]]:
+def deliveries(books: Books) -> Iterator[dict[str, Any]]:
     """Give the delivery of each stack; one in a thousand was given up."""
-    for number in range(1, BLOCKS + 1):
+    for number in range(1, books.blocks + 1):
         start = start_of(number)
         yield {
             "stack_id": number,
@@ -367,10 +378,10 @@ def deliveries() -> Iterator[dict[str, Any]]:
         }
 
 
-def frames() -> Iterator[dict[str, Any]]:
+def frames(books: Books) -> Iterator[dict[str, Any]]:
     """Give the frames of each block."""
-    each = -(-FRAMES // BLOCKS)
-    for number in range(FRAMES):
+    each = -(-books.frames // books.blocks)
+    for number in range(books.frames):
         block = number // each + 1
         start, target = start_of(block) + timedelta(seconds=22 * (number % each)), target_of(block)
         yield {
@@ -391,13 +402,13 @@ def frames() -> Iterator[dict[str, Any]]:
             "seen_by": "watcher",
             "seen_at": start,
             "block_id": block,
-            "stack_id": block if block <= BLOCKS - 3 else None,
+            "stack_id": block if block <= books.blocks - 3 else None,
         }
 
 
-def steps() -> Iterator[dict[str, Any]]:
+def steps(books: Books) -> Iterator[dict[str, Any]]:
     """Give the audit log: three steps of each block."""
-    for number in range(1, BLOCKS + 1):
+    for number in range(1, books.blocks + 1):
         for before, after in (("collecting", "ready"), ("ready", "stacking"), ("stacking", "stacked")):
             yield {
                 "at": start_of(number),

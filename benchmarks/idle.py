@@ -7,7 +7,6 @@ same run, a Celery worker and a beat that do nothing at all, with Celery's defau
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import sys
@@ -18,8 +17,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import yaml
-from rich.console import Console
-from rich.table import Table
+from common import Goal, Report, options_of, repeats_of
 
 from skyrelay_simulators.chaos.services import Services
 from skyrelay_simulators.telescope import SimulatedTelescope, SmbBackend, TelescopeSpec
@@ -35,39 +33,38 @@ app.conf.update(worker_hijack_root_logger=False, timezone="UTC", enable_utc=True
 
 def main() -> None:
     """Measure and print the table."""
-    parser = argparse.ArgumentParser(description="Processor time of the idle stacker and scheduler.")
-    parser.add_argument("--seconds", type=float, default=120.0, help="how long to look")
-    parser.add_argument("--telescopes", type=int, default=2, help="simulated ones, awake, with nothing new")
-    wishes = parser.parse_args()
+    wishes = options_of(
+        __doc__,
+        ("--seconds", {"type": float, "help": "how long to look (120)"}),
+        ("--telescopes", {"type": int, "default": 2, "help": "simulated ones, awake, with nothing new"}),
+    )
+    seconds, settle_s = (3.0, 10.0) if wishes.quick else (120.0, _SETTLE_S)
     with tempfile.TemporaryDirectory(prefix="sky-") as place, ExitStack() as running:
         folder = Path(place)
         telescopes = [running.enter_context(telescope(folder, number)) for number in range(wishes.telescopes)]
         services = running.enter_context(our_services(folder, telescopes))
         bare = running.enter_context(bare_celery(folder))
         processes = {**services, **bare}
-        time.sleep(_SETTLE_S)
-        before = {name: spent_s(pid) for name, pid in processes.items()}
-        began = time.monotonic()
-        time.sleep(wishes.seconds)
-        took_s = time.monotonic() - began
-        shares = {name: (spent_s(pid) - before[name]) / took_s for name, pid in processes.items()}
-    show(shares, wishes.telescopes, took_s)
+        time.sleep(settle_s)
+        rounds = [shares_over(processes, wishes.seconds or seconds) for _ in range(repeats_of(wishes, 1))]
+    report = Report("idle", wishes)
+    ours, bare = ([share_of(shares, bare) for shares in rounds] for bare in (False, True))
+    what = f"stacker and scheduler with {wishes.telescopes} idle telescopes, beside a bare worker and beat"
+    report.add(what, ours, bare, unit="% of a core", goal=Goal(most=1, of="ours"))
+    report.close()
 
 
-def show(shares: dict[str, float], telescopes: int, took_s: float) -> None:
-    """Print what share of a core each process took."""
-    table = Table(title=f"Idle for {took_s:.0f} s, {telescopes} telescopes awake", title_justify="left")
-    for heading in ("process, with its children", "of a core"):
-        table.add_column(heading, justify="right")
-    for name, share in shares.items():
-        table.add_row(name, f"{100 * share:.2f} %")
-    ours, bare = (
-        sum(share for name, share in shares.items() if name.startswith("bare ") is is_bare)
-        for is_bare in (False, True)
-    )
-    table.add_row("stacker and scheduler", f"{100 * ours:.2f} %")
-    Console().print(table)
-    Console().print(f"That is {ours / bare:.2f} of what a bare worker and beat take.", highlight=False)
+def shares_over(processes: dict[str, int], seconds: float) -> dict[str, float]:
+    """Give what percentage of a core each process takes over some seconds."""
+    before, began = {name: spent_s(pid) for name, pid in processes.items()}, time.monotonic()
+    time.sleep(seconds)
+    took_s = time.monotonic() - began
+    return {name: 100 * (spent_s(pid) - before[name]) / took_s for name, pid in processes.items()}
+
+
+def share_of(shares: dict[str, float], bare: bool) -> float:
+    """Add up ours, or the bare ones."""
+    return sum(share for name, share in shares.items() if name.startswith("bare ") is bare)
 
 
 def spent_s(pid: int) -> float:

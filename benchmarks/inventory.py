@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -22,8 +21,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import structlog
-from rich.console import Console
-from rich.table import Table
+from common import Goal, Report, options_of, repeats_of
 from slow_wire import SlowPort, slow_wire
 
 from skyrelay.seestar.telescope import Telescope, TelescopeAddress
@@ -61,36 +59,22 @@ class Measured:
     seconds: tuple[float, ...]
     files: int
 
-    @property
-    def median_s(self) -> float:
-        """The middle one."""
-        return statistics.median(self.seconds)
-
 
 def main() -> None:
     """Measure and print the table."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(30))
-    client = public_client()
-    table = Table(
-        title=f"A complete inventory at {1000 * ROUND_TRIP_S:g} ms a round trip, median of {ROUNDS}"
-    )
-    for heading in ("frames", "files", "seestarpy", "ours, SMB", "ratio", "ours, RPC pages", "ratio"):
-        table.add_column(heading, justify="right")
-    for frames in FRAMES:
-        theirs, smb, rpc = measure(client, frames)
-        table.add_row(
-            f"{frames:,}",
-            f"{smb.files:,}",
-            f"{theirs.median_s:.2f} s",
-            f"{smb.median_s:.2f} s",
-            f"{theirs.median_s / smb.median_s:.1f}",
-            f"{rpc.median_s:.2f} s",
-            f"{theirs.median_s / rpc.median_s:.1f}",
-        )
-    Console().print(table)
+    options, client = options_of(__doc__), public_client()
+    report, rounds = Report("inventory", options), repeats_of(options, ROUNDS)
+    for frames in (100,) if options.quick else FRAMES:
+        theirs, smb, rpc = measure(client, frames, rounds)
+        what = f"all files of {frames:,} frames at {1000 * ROUND_TRIP_S:g} ms a round trip, beside seestarpy"
+        goal = Goal(least=10)
+        report.add(f"{what}: by SMB (times as fast)", smb.seconds, theirs.seconds, goal=goal, inverse=True)
+        report.add(f"{what}: by RPC pages alone (times)", rpc.seconds, theirs.seconds, inverse=True)
+    report.close()
 
 
-def measure(client: PublicClient, frames: int) -> tuple[Measured, Measured, Measured]:
+def measure(client: PublicClient, frames: int, rounds: int) -> tuple[Measured, Measured, Measured]:
     """Measure theirs, ours by SMB and ours by RPC on one telescope; all have to find the same files."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
@@ -99,18 +83,18 @@ def measure(client: PublicClient, frames: int) -> tuple[Measured, Measured, Meas
         with telescope(folder / "emmc", pair.public_pem) as at, slow_wire(_ports(at), ROUND_TRIP_S):
             address = TelescopeAddress(host=SLOW_HOST, key_path=folder / "key.pem")
             measured = (
-                repeat(lambda: theirs(client, folder)),
-                repeat(lambda: ours(address)),
-                repeat(lambda: ours(replace(address, smb_port=_CLOSED))),
+                repeat(rounds, lambda: theirs(client, folder)),
+                repeat(rounds, lambda: ours(address)),
+                repeat(rounds, lambda: ours(replace(address, smb_port=_CLOSED))),
             )
     if len({each.files for each in measured}) != 1:
         raise SystemExit(f"they do not agree on the files: {[each.files for each in measured]}")
     return measured
 
 
-def repeat(once: Callable[[], tuple[float, int]]) -> Measured:
+def repeat(times: int, once: Callable[[], tuple[float, int]]) -> Measured:
     """Measure some times."""
-    rounds = [once() for _ in range(ROUNDS)]
+    rounds = [once() for _ in range(times)]
     return Measured(tuple(seconds for seconds, _ in rounds), rounds[0][1])
 
 

@@ -7,8 +7,6 @@ costs on this machine; then once more with the ETag of the answer before.
 
 from __future__ import annotations
 
-import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -17,11 +15,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import requests
+from common import Goal, Report, options_of, repeats_of
 from rich.console import Console
-from rich.table import Table
 from sqlalchemy import insert
 
 from skyrelay.domain.states import BlockState, DeliveryState, FrameState
@@ -31,7 +29,16 @@ from skyrelay.store.tables import AuditEntry, Block, Delivery, Frame, Stack, Tel
 from support.ports import free_port
 from support.waiting import eventually
 
-FRAMES, BLOCKS, AUDIT = 1_000_000, 30_000, 300_000
+
+class Books(NamedTuple):
+    """How much is in the database; half of the blocks is asked for by number."""
+
+    frames: int
+    blocks: int
+    audit: int
+
+
+FULL, QUICK = Books(1_000_000, 30_000, 300_000), Books(10_000, 300, 3_000)
 ROUNDS = 20
 VERSION = 4  # of what is made below: a kept database of another is made anew
 _TELESCOPES = ("garden", "balcony", "roof", "retired")
@@ -46,7 +53,7 @@ LISTS = (
     "/api/v1/targets",
     "/api/v1/frames",
     "/api/v1/frames?limit=500",
-    "/api/v1/frames?cursor=500000",
+    "/api/v1/frames?cursor={frame}",
     "/api/v1/frames?telescope=retired",
     "/api/v1/frames?target=NGC 7000",
     "/api/v1/frames?telescope=retired&target=NGC 7039",
@@ -54,12 +61,12 @@ LISTS = (
     "/api/v1/frames?night={night}&telescope=garden&target=NGC 7003",
     "/api/v1/frames?state=clock wrong",
     "/api/v1/frames?state=unreadable&telescope=retired",
-    "/api/v1/frames?block=15000",
+    "/api/v1/frames?block={block}",
     "/api/v1/blocks",
     "/api/v1/blocks?state=failed",
     "/api/v1/blocks?telescope=retired&target=NGC 7001",
     "/api/v1/blocks?night={night}",
-    "/api/v1/blocks/15000",
+    "/api/v1/blocks/{block}",
     "/api/v1/runs",
     "/api/v1/stacks",
     "/api/v1/stacks?target=NGC 7039",
@@ -69,7 +76,7 @@ LISTS = (
     "/api/v1/nights",
     "/api/v1/audit",
     "/api/v1/audit?kind=telescope",
-    "/api/v1/audit?kind=block&subject=15000",
+    "/api/v1/audit?kind=block&subject={block}",
     "/api/v1/audit?until=2020-02-01T00:00:00Z",
     "/api/v1/interrupts",
     "/api/v1/measurements",
@@ -81,17 +88,15 @@ Rows = Iterator[dict[str, Any]]
 
 def main() -> None:
     """Make the database where it is not there yet, measure, and print the table."""
-    folder = Path(tempfile.gettempdir()) / f"skyrelay-bench-lists-{VERSION}"
+    options = options_of(__doc__)
+    report, rounds = Report("lists", options), repeats_of(options, ROUNDS, quick=2)
+    books = QUICK if options.quick else FULL
+    folder = Path(tempfile.gettempdir()) / f"skyrelay-bench-lists-{VERSION}-{books.blocks}"
     database = folder / "skyrelay.db"
     if not (folder / "complete").exists():
         Console().print(f"Making {database} (a minute or two) …")
-        fill(database)
+        fill(database, books)
         (folder / "complete").touch()
-    table = Table(
-        title=f"{FRAMES:,} frames, {BLOCKS:,} blocks and stacks, {AUDIT:,} audit rows; {ROUNDS} reads"
-    )
-    for heading in ("", "p50 ms", "p95 ms", "processor ms", "with ETag, p50 ms"):
-        table.add_column(heading, justify="left" if not heading else "right")
     with subprocess.Popen(
         [sys.executable, __file__, "serve", str(database), str(port := free_port())]
     ) as server:
@@ -100,8 +105,11 @@ def main() -> None:
             eventually(lambda: answers(address), within_s=60)
             for path in LISTS:
                 sys.stderr.write(f"{path}\n")
-                table.add_row(path, *measure(address + path.format(night=night_of_block(15_000)), server.pid))
-            Console().print(table, f"the gateway holds {resident_mb(server.pid):.0f} MB")
+                asked = path.format(**asked_for(books))
+                report_list(report, asked, measure(address + asked, rounds), books)
+            memory = resident_mb(server.pid)
+            report.add("memory of the gateway", memory, unit="MB", goal=Goal(most=120, of="ours"))
+            report.close()
         finally:
             server.terminate()
 
@@ -114,26 +122,32 @@ def answers(address: str) -> bool:
         return False
 
 
-def measure(url: str, pid: int) -> tuple[str, str, str, str]:
-    """Read a list many times; give median and 95th percentile, the gateway's processor time for one, and the
-    median where nothing has changed.
-    """
+def asked_for(books: Books) -> dict[str, object]:
+    """Give what the paths ask for: what lies in the middle of the books."""
+    middle = books.blocks // 2
+    return {"night": night_of_block(middle), "block": middle, "frame": books.frames // 2}
+
+
+def report_list(report: Report, path: str, took_ms: tuple[list[float], list[float]], books: Books) -> None:
+    """Report a list, beside the same with the ETag of the answer before."""
+    plain, known = took_ms
+    p95 = sorted(plain)[int(0.95 * len(plain))]
+    report.add(
+        f"{path}, {books.frames:,} frames; beside itself with its ETag", plain, known or None, unit="ms"
+    )
+    report.add(f"{path}, 95th percentile", p95, unit="ms", goal=Goal(most=50, of="ours"))
+
+
+def measure(url: str, rounds: int) -> tuple[list[float], list[float]]:
+    """Read a list many times; give the milliseconds of each, and of each where nothing has changed."""
     with requests.Session() as session:
         session.trust_env = False
         first = session.get(url, timeout=60)
         assert first.ok, first.text
-        busy = processor_s(pid)
-        plain = sorted(timed(session, url, {}) for _ in range(ROUNDS))
-        busy = processor_s(pid) - busy
+        plain = [timed(session, url, {}) for _ in range(rounds)]
         tag = first.headers.get("etag")
-        known = [timed(session, url, {"If-None-Match": tag}) for _ in range(ROUNDS)] if tag else []
-    p95 = plain[int(0.95 * len(plain))]
-    return (
-        f"{statistics.median(plain):.1f}",
-        f"{p95:.1f}",
-        f"{1000 * busy / ROUNDS:.1f}",
-        f"{statistics.median(known):.1f}" if known else "–",
-    )
+        known = [timed(session, url, {"If-None-Match": tag}) for _ in range(rounds)] if tag else []
+    return plain, known
 
 
 def timed(session: requests.Session, url: str, headers: dict[str, str]) -> float:
@@ -141,12 +155,6 @@ def timed(session: requests.Session, url: str, headers: dict[str, str]) -> float
     begun = time.perf_counter()
     session.get(url, headers=headers, timeout=60)
     return 1000 * (time.perf_counter() - begun)
-
-
-def processor_s(pid: int) -> float:
-    """Give the processor time that a process has used (Linux): unlike the rest, it knows no busy machine."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def resident_mb(pid: int) -> float:
@@ -176,7 +184,7 @@ def night_of_block(number: int) -> str:
     return (_FIRST + number // 40 * timedelta(days=1)).date().isoformat()
 
 
-def fill(database: Path) -> None:
+def fill(database: Path, books: Books) -> None:
     """Write everything, oldest first, as it comes."""
     database.parent.mkdir(parents=True, exist_ok=True)
     database.unlink(missing_ok=True)
@@ -184,13 +192,13 @@ def fill(database: Path) -> None:
     migrate(store)
     for table, rows in (
         (Telescope, telescopes()),
-        (Block, blocks()),
-        (Stack, stacks()),
-        (Delivery, deliveries()),
+        (Block, blocks(books)),
+        (Stack, stacks(books)),
+        (Delivery, deliveries(books)),
     ):
         write(store, table, rows)
-    write(store, Frame, frames())
-    write(store, AuditEntry, audit())
+    write(store, Frame, frames(books))
+    write(store, AuditEntry, audit(books))
     store.close()
 
 
@@ -218,22 +226,23 @@ def telescopes() -> Rows:
         yield {"name": name, "serial": f"sn-{name}", "host": "192.0.2.7", "created_at": _FIRST, **ports}
 
 
-def blocks() -> Rows:
+def blocks(books: Books) -> Rows:
     """Give the blocks; all are of New York's winter."""
-    for number in range(BLOCKS):
+    for number in range(books.blocks):
         start, target = start_of(number) + timedelta(hours=5), _TARGETS[number // 10 % len(_TARGETS)]
         yield {
             "telescope_id": telescope_of(number), "target": target, "folder": f"{target}_sub",
             "exposure": "10.0s", "exposure_s": 10.0, "filter": "IRCUT", "start_at": start, "minutes": 15,
-            "utc_offset_min": -300, "night": night_of_block(number), "frame_count": FRAMES // BLOCKS,
+            "utc_offset_min": -300, "night": night_of_block(number),
+            "frame_count": books.frames // books.blocks,
             "state": _STATES[number % len(_STATES)], "created_at": start, "updated_at": start,
             "intent": {"files": [f"{target}_sub/Light_{target}_{each}.fit" for each in range(33)]},
         }  # fmt: skip
 
 
-def stacks() -> Rows:
+def stacks(books: Books) -> Rows:
     """Give a stack for each block."""
-    for number in range(BLOCKS):
+    for number in range(books.blocks):
         start, target = start_of(number) + timedelta(hours=5), _TARGETS[number // 10 % len(_TARGETS)]
         yield {
             "block_id": number + 1, "telescope_id": telescope_of(number), "folder": target,
@@ -245,9 +254,9 @@ def stacks() -> Rows:
         }  # fmt: skip
 
 
-def deliveries() -> Rows:
+def deliveries(books: Books) -> Rows:
     """Give a delivery for each stack."""
-    for number in range(BLOCKS):
+    for number in range(books.blocks):
         state, at = _DELIVERED[number % len(_DELIVERED)], start_of(number)
         yield {
             "stack_id": number + 1, "destination": "crowdsky", "state": state, "created_at": at,
@@ -255,10 +264,10 @@ def deliveries() -> Rows:
         }  # fmt: skip
 
 
-def frames() -> Rows:
+def frames(books: Books) -> Rows:
     """Give the frames of all blocks; one in ten thousand is held."""
-    each = FRAMES // BLOCKS + 1
-    for number in range(FRAMES):
+    each = books.frames // books.blocks + 1
+    for number in range(books.frames):
         block, of_block = divmod(number, each)
         saved = (start_of(block) + of_block * timedelta(seconds=20)).replace(tzinfo=None)
         target, is_held = _TARGETS[block // 10 % len(_TARGETS)], number % 10_000 == 0
@@ -273,9 +282,9 @@ def frames() -> Rows:
         }  # fmt: skip
 
 
-def audit() -> Rows:
+def audit(books: Books) -> Rows:
     """Give ten steps for each block, and now and then one of a telescope."""
-    for number in range(AUDIT):
+    for number in range(books.audit):
         kind = "telescope" if number % 10_000 == 0 else "block" if number % 2 else "delivery"
         yield {
             "at": start_of(number // 10), "actor": "stacker", "subject_kind": kind,

@@ -17,7 +17,6 @@ every 3 s, our scheduler every 30 s. Needs root and smbd.
 
 from __future__ import annotations
 
-import argparse
 import json
 import multiprocessing
 import os
@@ -32,8 +31,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import yaml
-from rich.console import Console
-from rich.table import Table
+from common import Goal, Report, options_of, repeats_of
 
 from skyrelay.errors import SkyrelayError
 from skyrelay.gateway_client import ask_gateway
@@ -74,25 +72,18 @@ for host in order["hosts"]:
 
 def main() -> None:
     """Measure and print the table."""
-    parser = argparse.ArgumentParser(description="Makespan of a night, beside the public client.")
-    parser.add_argument(
-        "--stack-seconds", type=float, default=10.0, help="what the telescope takes for a stack"
-    )
-    stack_s = parser.parse_args().stack_seconds
+    own = ("--stack-seconds", {"type": float, "help": "what the telescope takes for a stack (10)"})
+    options = options_of(__doc__, own)
+    stack_s = options.stack_seconds or (0.5 if options.quick else 10.0)
     public_client()  # made where it is not there yet: that is not measured
-    theirs_s, ours_s = measure(7, stack_s, the_public_client), measure(8, stack_s, our_services)
-    least_s = BLOCKS_EACH * stack_s
-    title = (
-        f"{ALL} blocks on {TELESCOPES} telescopes, {stack_s:g} s a stack, until the server has the last one"
-    )
-    table = Table(title=title, title_justify="left")
-    for heading in ("", "makespan", "beyond the telescopes' own", "a block"):
-        table.add_column(heading, justify="right")
-    for name, took_s in (("stack_all(), upload_all_stacks()", theirs_s), ("Skyrelay", ours_s)):
-        beyond_s = took_s - least_s
-        table.add_row(name, f"{took_s:.1f} s", f"{beyond_s:.1f} s", f"{beyond_s / BLOCKS_EACH:.2f} s")
-    Console().print(table)
-    Console().print(f"Skyrelay takes {ours_s / theirs_s:.2f} of the sequence's time.", highlight=False)
+    theirs_s, ours_s = [], []
+    for _ in range(repeats_of(options, 1)):
+        theirs_s.append(measure(7, stack_s, the_public_client))
+        ours_s.append(measure(8, stack_s, our_services))
+    report = Report("makespan", options)
+    what = f"{ALL} blocks on {TELESCOPES} telescopes, {stack_s:g} s a stack, beside the client's sequence"
+    report.add(f"until the last delivery: {what}", ours_s, theirs_s, goal=Goal(most=1))
+    report.close()
 
 
 @dataclass(frozen=True, slots=True)

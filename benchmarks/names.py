@@ -1,7 +1,7 @@
 """Names to blocks: parse, group and filter beside the public client's own functions, in one run.
 
 The public client runs in an environment and a process of its own (GPL-3); both sides get the same names,
-do the same three steps and are timed inside their own process, best of several rounds in turn.
+do the same three steps and are timed inside their own process, several rounds in turn.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ import tempfile
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
+from common import Goal, Report, options_of, repeats_of
 
 from support.public_client import public_client
 
@@ -67,25 +66,24 @@ def measure(python: str, module: str, names: Path) -> tuple[float, int, int]:
 
 
 def main() -> None:
-    """Measure and print the table."""
-    theirs = str(public_client().python)
-    table = Table(title="Names to blocks: parse + group + filter", title_justify="left")
-    for heading in ("Names", "Skyrelay µs/name", "seestarpy µs/name", "times as fast"):
-        table.add_column(heading, justify="right")
+    """Measure and report."""
+    options = options_of(__doc__)
+    report, theirs = Report("names", options), str(public_client().python)
     with tempfile.TemporaryDirectory() as folder:
-        for size in SIZES:
+        for size in SIZES[:1] if options.quick else SIZES:
             names = Path(folder) / f"{size}.json"
             names.write_text(json.dumps(light_frame_names(size)))
-            ours_s, theirs_s = [], []
-            for _ in range(ROUNDS):
+            ours_us, theirs_us = [], []
+            for _ in range(repeats_of(options, ROUNDS)):
                 mine = measure(sys.executable, "skyrelay.crowdsky.chunks", names)
                 other = measure(theirs, "seestarpy.crowdsky.chunks", names)
                 assert mine[1:] == other[1:], "both must find the same blocks"
-                ours_s.append(mine[0])
-                theirs_s.append(other[0])
-            ours, others = min(ours_s) / size * 1e6, min(theirs_s) / size * 1e6
-            table.add_row(f"{size:,}", f"{ours:.2f}", f"{others:.2f}", f"{others / ours:.1f}")
-    Console().print(table)
+                ours_us.append(mine[0] / size * 1e6)
+                theirs_us.append(other[0] / size * 1e6)
+            what = f"parse, group and filter {size:,} names beside seestarpy (times as fast)"
+            goal = Goal(least=3) if size == max(SIZES) else None
+            report.add(what, ours_us, theirs_us, unit="µs a name", goal=goal, inverse=True)
+    report.close()
 
 
 if __name__ == "__main__":

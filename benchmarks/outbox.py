@@ -8,7 +8,6 @@ queues are measured and not a network.
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import tempfile
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+from common import Goal, Report, options_of, repeats_of
 from pydantic import SecretStr
 
 from skyrelay.cloud.client import CloudReceipt
@@ -114,16 +114,27 @@ def _now() -> datetime:
 
 def main() -> None:
     """Measure both in turn and print the ratio."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--number", type=int, default=5000)
-    number = parser.parse_args().number
+    options = options_of(__doc__, ("--number", {"type": int}))
+    number = options.number or (200 if options.quick else 5000)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-    with tempfile.TemporaryDirectory() as folder:
-        ours, theirs = with_outbox(Path(folder), number), with_json(Path(folder), number)
-    print(f"{number} measurements      enqueue     drain       all")
-    for name, (enqueue_s, drain_s) in (("outbox", ours), ("JSON file", theirs)):
-        print(f"{name:20} {enqueue_s:9.2f} s {drain_s:7.2f} s {enqueue_s + drain_s:7.2f} s")
-    print(f"the outbox is {sum(theirs) / sum(ours):.1f} times as fast")
+    ours, theirs = [], []
+    for _ in range(repeats_of(options, 1)):
+        with tempfile.TemporaryDirectory() as folder:
+            ours.append(with_outbox(Path(folder), number))
+            theirs.append(with_json(Path(folder), number))
+    report = Report("outbox", options)
+    for what, part in (("enqueue", 0), ("drain", 1)):
+        report.add(
+            f"{what} {number} measurements", [pair[part] for pair in ours], [pair[part] for pair in theirs]
+        )
+    report.add(
+        f"both, beside a JSON file (times as fast), {number} measurements",
+        [sum(pair) for pair in ours],
+        [sum(pair) for pair in theirs],
+        goal=Goal(least=20),
+        inverse=True,
+    )
+    report.close()
 
 
 if __name__ == "__main__":

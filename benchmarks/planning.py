@@ -6,7 +6,6 @@ all have ready blocks (as the stacker's reconciler looks: without the broker).
 
 from __future__ import annotations
 
-import statistics
 import sys
 import tempfile
 import time
@@ -17,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from rich.console import Console
-from rich.table import Table
+from common import Goal, Report, options_of, repeats_of
 from sqlalchemy import insert
 
 from skyrelay.domain.frame_facts import FrameFacts, KnownOffset, Sighting, facts_from_name
@@ -35,6 +33,7 @@ from skyrelay_stacker.recording import record_frames
 
 TELESCOPES = 50
 FRAMES = (1_000, 1_000_000)
+_QUICK_FRAMES = (1_000, 20_000)
 ROUNDS = 20
 _BLOCK_FRAMES = 40
 _READY_EACH = 20
@@ -47,19 +46,19 @@ _TARGETS = ("M 81", "M 31", "M 42", "NGC 7000")
 def main() -> None:
     """Measure and print the table."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(30))
-    table = Table(title=f"Planning with {TELESCOPES} telescopes, processor time, median of {ROUNDS}")
-    for heading in ("frames in the books", "100 new frames", "a tick (idle)", "a tick (dawn)"):
-        table.add_column(heading, justify="right")
-    measured = [measure(frames) for frames in FRAMES]
-    for frames, figures in zip(FRAMES, measured, strict=True):
-        table.add_row(f"{frames:,}", *(f"{1000 * figure:.1f} ms" for figure in figures))
-    few, many = measured
-    table.add_row("ratio", *(f"{large / small:.2f}" for small, large in zip(few, many, strict=True)))
-    Console().print(table)
+    options = options_of(__doc__)
+    report, rounds = Report("planning", options), repeats_of(options, ROUNDS, quick=2)
+    sizes = _QUICK_FRAMES if options.quick else FRAMES
+    few, many = (measure(frames, rounds) for frames in sizes)
+    works = ("recording 100 new frames", "a tick (idle), 50 telescopes", "a tick (dawn), 50 telescopes")
+    for what, small, large, most_ms in zip(works, few, many, (50, 100, 100), strict=True):
+        named = f"{what}: {sizes[1]:,} frames in the books beside {sizes[0]:,}, processor time"
+        report.add(named, large, small, unit="ms", goal=Goal(most=most_ms, of="ours"))
+    report.close()
 
 
-def measure(frames: int) -> tuple[float, float, float]:
-    """Give the seconds that recording 100 frames takes, and a tick with each way of saying when."""
+def measure(frames: int, rounds: int) -> tuple[list[float], list[float], list[float]]:
+    """Give the milliseconds that recording 100 frames takes, and a tick with each way of saying when."""
     with tempfile.TemporaryDirectory() as folder:
         store = Store(f"sqlite:///{Path(folder) / 'skyrelay.db'}")
         migrate(store)
@@ -68,22 +67,22 @@ def measure(frames: int) -> tuple[float, float, float]:
         idle = Settings(stacking=StackingSettings(idle_s=0))
         dawn = Settings(stacking=StackingSettings(idle_s=0, when="dawn"), observatory=site)
         figures = (
-            median(lambda number: record(store, number)),
-            median(lambda _number: tick(store, idle)),
-            median(lambda _number: tick(store, dawn)),
+            repeated(rounds, lambda number: record(store, number)),
+            repeated(rounds, lambda _number: tick(store, idle)),
+            repeated(rounds, lambda _number: tick(store, dawn)),
         )
         store.close()
     return figures
 
 
-def median(once: Callable[[int], None]) -> float:
-    """Give the median of some rounds in processor seconds: a busy machine takes longer by the clock."""
-    seconds = []
-    for number in range(ROUNDS):
+def repeated(rounds: int, once: Callable[[int], None]) -> list[float]:
+    """Give the processor time of some rounds, in ms: a busy machine takes longer by the clock."""
+    took_ms = []
+    for number in range(rounds):
         began = time.process_time()
         once(number)
-        seconds.append(time.process_time() - began)
-    return statistics.median(seconds)
+        took_ms.append(1000 * (time.process_time() - began))
+    return took_ms
 
 
 def record(store: Store, number: int) -> None:

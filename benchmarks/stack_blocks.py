@@ -19,8 +19,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import yaml
-from rich.console import Console
-from rich.table import Table
+from common import Goal, Report, options_of, repeats_of
 
 from skyrelay_simulators.night import NightPlan, NightPlayer, TargetPlan, make_night
 from skyrelay_simulators.telescope import SimulatedTelescope, SmbBackend, TelescopeSpec, generate_key_pair
@@ -50,23 +49,24 @@ print(json.dumps([time.perf_counter() - began, summary["blocks_stacked"]]))
 
 def main() -> None:
     """Measure and print the table."""
-    theirs_s = measure(str(public_client().python), _THEIRS)
-    ours_s = measure(sys.executable, _OURS)
-    table = Table(title=f"{BLOCKS} blocks, {STACK_S:g} s each on the telescope itself", title_justify="left")
-    for heading in ("", "wall time", "overhead a block"):
-        table.add_column(heading)
-    for name, wall_s in (("seestarpy", theirs_s), ("Skyrelay", ours_s)):
-        table.add_row(name, f"{wall_s:.2f} s", f"{1000 * overhead(wall_s) / BLOCKS:.0f} ms")
-    Console().print(table)
-    Console().print(f"Skyrelay's overhead is {overhead(ours_s) / overhead(theirs_s):.3f} of seestarpy's.")
+    options = options_of(__doc__)
+    blocks, theirs = 2 if options.quick else BLOCKS, str(public_client().python)
+    ours_ms, theirs_ms = [], []
+    for _ in range(repeats_of(options, 1)):
+        theirs_ms.append(overhead_ms(measure(theirs, _THEIRS, blocks), blocks))
+        ours_ms.append(overhead_ms(measure(sys.executable, _OURS, blocks), blocks))
+    report = Report("stack_blocks", options)
+    what = f"what orchestration adds to a block of {STACK_S:g} s ({blocks} of them), beside seestarpy"
+    report.add(what, ours_ms, theirs_ms, unit="ms", goal=Goal(most=0.1))
+    report.close()
 
 
-def overhead(wall_s: float) -> float:
-    """Give the seconds that are not the telescope's own."""
-    return wall_s - BLOCKS * STACK_S
+def overhead_ms(wall_s: float, blocks: int) -> float:
+    """Give the time of each block that is not the telescope's own."""
+    return 1000 * (wall_s - blocks * STACK_S) / blocks
 
 
-def measure(python: str, code: str) -> float:
+def measure(python: str, code: str, blocks: int) -> float:
     """Give the seconds that a client takes for all blocks of a fresh telescope."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
@@ -76,7 +76,7 @@ def measure(python: str, code: str) -> float:
             "telescopes": [{"name": "garden", "host": HOST, "key_path": str(folder / "key.pem")}],
         }
         (folder / "config.yaml").write_text(yaml.safe_dump(config))
-        with telescope(folder / "emmc", pair.public_pem):
+        with telescope(folder / "emmc", pair.public_pem, blocks):
             done = subprocess.run(
                 [python, "-c", code, HOST],
                 env={
@@ -92,17 +92,17 @@ def measure(python: str, code: str) -> float:
                 check=True,
             )
     seconds, stacked = json.loads(done.stdout.strip().splitlines()[-1])
-    if stacked != BLOCKS:
-        raise SystemExit(f"{stacked} of {BLOCKS} blocks were stacked")
+    if stacked != blocks:
+        raise SystemExit(f"{stacked} of {blocks} blocks were stacked")
     return float(seconds)
 
 
 @contextmanager
-def telescope(root: Path, public_key_pem: bytes) -> Iterator[None]:
+def telescope(root: Path, public_key_pem: bytes, blocks: int) -> Iterator[None]:
     """Run a telescope with its night's frames in a process of its own."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
-    process = context.Process(target=_simulate, args=(there, root, public_key_pem))
+    process = context.Process(target=_simulate, args=(there, root, public_key_pem, blocks))
     process.start()
     try:
         here.recv()
@@ -112,7 +112,7 @@ def telescope(root: Path, public_key_pem: bytes) -> Iterator[None]:
         process.join()
 
 
-def _simulate(control: Connection, root: Path, public_key_pem: bytes) -> None:
+def _simulate(control: Connection, root: Path, public_key_pem: bytes, blocks: int) -> None:
     spec = TelescopeSpec(
         serial="1d3fe189",
         root=root,
@@ -127,7 +127,7 @@ def _simulate(control: Connection, root: Path, public_key_pem: bytes) -> None:
         stack_seconds=STACK_S,
     )
     with SimulatedTelescope(spec) as running:
-        for number in range(BLOCKS):
+        for number in range(blocks):
             target = TargetPlan(
                 target="M 81",
                 start=_FIRST + number * timedelta(minutes=15),

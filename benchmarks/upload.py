@@ -6,9 +6,7 @@ server takes the body and throws it away. Ours also leaves the coordinates out, 
 
 from __future__ import annotations
 
-import argparse
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -16,6 +14,8 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from common import Goal, Report, options_of, repeats_of
 
 from support.fits_files import fits_bytes
 
@@ -82,36 +82,34 @@ def measured(program: str, url: str, file: Path) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Measure both in turn, several times, and print the medians and their ratio."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[12, 50, 200], help="MB")
-    parser.add_argument("--times", type=int, default=7)
-    options = parser.parse_args()
+    """Measure both in turn, several times."""
+    options = options_of(__doc__, ("--sizes", {"type": int, "nargs": "+", "help": "MB"}))
+    report = Report("upload", options)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Sink)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}"
-    print("          size     time  throughput  memory over idle")
     with tempfile.TemporaryDirectory() as folder:
-        for size in options.sizes:
+        for size in options.sizes or ([2] if options.quick else [12, 50, 200]):
             file = Path(folder) / "stack.fit"
             data = bytes(size * 1_000_000)
             file.write_bytes(fits_bytes(data, NAXIS1=len(data) // 2, NAXIS2=1, SITELAT=48.2))
-            _compare(url, file, size, options.times)
+            _compare(report, url, file, size, repeats_of(options, 7))
     server.shutdown()
+    report.close()
 
 
-def _compare(url: str, file: Path, size: int, times: int) -> None:
+def _compare(report: Report, url: str, file: Path, size: int, times: int) -> None:
     runs: dict[str, list[tuple[float, float]]] = {"ours": [], "plain": []}
     for _ in range(times):  # in turn: what else the machine does falls on both
         runs["ours"].append(measured(_OURS, url, file))
         runs["plain"].append(measured(_PLAIN, url, file))
         time.sleep(0.05)
-    seconds = {name: statistics.median(run[0] for run in some) for name, some in runs.items()}
-    for name, some in runs.items():
-        memory = statistics.median(run[1] for run in some) / 1e6
-        rate = size / seconds[name]
-        print(f"{name:6} {size:5} MB {seconds[name]:7.3f} s {rate:7.0f} MB/s {memory:10.1f} MB")
-    print(f"       throughput: {seconds['plain'] / seconds['ours']:.2f} of the plain one's")
+    rates = {name: [size / seconds for seconds, _ in some] for name, some in runs.items()}
+    memory = {name: [held / 1e6 for _, held in some] for name, some in runs.items()}
+    what = f"a stack of {size} MB, beside requests.post(files=…)"
+    report.add(f"throughput: {what}", rates["ours"], rates["plain"], unit="MB/s", goal=Goal(least=0.9))
+    over_idle = Goal(most=60, of="ours")
+    report.add(f"peak memory over idle: {what}", memory["ours"], memory["plain"], unit="MB", goal=over_idle)
 
 
 if __name__ == "__main__":

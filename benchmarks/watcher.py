@@ -6,13 +6,11 @@ the kernel. ``--files N`` and ``--frames N`` make the bursts smaller.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import resource
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -24,8 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
+from common import Goal, Report, options_of, repeats_of
 
 from support.fits_files import fits_bytes
 from support.redis_server import RedisServer
@@ -56,26 +53,34 @@ Tell = Callable[[dict[str, Any]], None]
 
 def main() -> None:
     """Run the scenarios, print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--files", type=int, default=2_000)
-    parser.add_argument("--frames", type=int, default=200)
-    parser.add_argument("--listed", type=int, default=50_000)
-    parser.add_argument("--subject", choices=SUBJECTS)
-    parser.add_argument("--folder", type=Path)
-    parser.add_argument("--delay", type=float, default=DEBOUNCE_S)
-    options = parser.parse_args()
+    options = options_of(
+        __doc__,
+        ("--files", {"type": int}),
+        ("--frames", {"type": int}),
+        ("--listed", {"type": int}),
+        ("--subject", {"choices": SUBJECTS}),
+        ("--folder", {"type": Path}),
+        ("--delay", {"type": float, "default": DEBOUNCE_S}),
+    )
     if options.subject:
         be_subject(options.subject, options.folder, options.delay)
         return
-    console = Console()
+    usual = (50, 5, 1_000, 3) if options.quick else (2_000, 200, 50_000, SINGLES)
+    files, frames, listed = (
+        asked or number
+        for asked, number in zip((options.files, options.frames, options.listed), usual, strict=False)
+    )
+    report, repeats = Report("watcher", options), repeats_of(options, 1)
     real = fits_bytes(bytes(2 * REAL_SHAPE[0] * REAL_SHAPE[1]), NAXIS1=REAL_SHAPE[1], NAXIS2=REAL_SHAPE[0])
     for title, count, content in (
-        (f"{options.files} small files at once", options.files, fits_bytes()),
-        (f"{options.frames} real-size frames at once", options.frames, real),
+        (f"{files} small files at once", files, fits_bytes()),
+        (f"{frames} real-size frames at once", frames, real),
     ):
-        console.print(burst_table(title, {name: burst(name, count, content) for name in SUBJECTS}))
-    console.print(latency_table({name: latencies(name) for name in SUBJECTS}))
-    console.print(snapshot_table(options.listed))
+        rounds = [{name: burst(name, count, content) for name in SUBJECTS} for _ in range(repeats)]
+        report_bursts(report, title, rounds)
+    report_latencies(report, {name: latencies(name, usual[3]) for name in SUBJECTS})
+    report_snapshots(report, listed, [snapshot(listed) for _ in range(repeats)])
+    report.close()
 
 
 # --- the subjects, each in a process of its own
@@ -304,11 +309,11 @@ def burst(name: str, count: int, content: bytes) -> Outcome:
         )
 
 
-def latencies(name: str) -> list[float]:
+def latencies(name: str, singles: int) -> list[float]:
     """Write one file after the other; give the seconds beyond the debounce of each."""
     with running(name, SINGLE_DEBOUNCE_S) as subject:
         found = []
-        for number in range(SINGLES):
+        for number in range(singles):
             at_s = put(subject.folder, f"{number}.fit", fits_bytes())
             subject.wait_for(number + 1)
             found.append(subject.told[f"{number}.fit"] - at_s - SINGLE_DEBOUNCE_S)
@@ -387,39 +392,41 @@ def cpu_of(work: Callable[[], object]) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-# --- tables
+# --- the figures
 
 
-def burst_table(title: str, outcomes: dict[str, Outcome]) -> Table:
-    """Show one burst."""
-    columns = ("", "events lost", "tail s", "peak threads", "peak RSS MB", "CPU s", "reference = 1")
-    table = Table(*columns, title=title)
-    base = outcomes["reference"].cpu_s
-    for name, outcome in outcomes.items():
-        table.add_row(
-            NAMES[name], str(outcome.lost), f"{outcome.tail_s:.2f}", str(outcome.threads),
-            f"{outcome.rss_mb:.0f}", f"{outcome.cpu_s:.2f}", f"{outcome.cpu_s / base:.2f}",
-        )  # fmt: skip
-    return table
+def report_bursts(report: Report, title: str, rounds: list[dict[str, Outcome]]) -> None:
+    """Report what each of ours did with a burst, beside the reference."""
+    for name in SUBJECTS[1:]:
+        for field, unit, goal in (
+            ("lost", "events lost", Goal(most=0, of="ours")),
+            ("tail_s", "s of tail", Goal(most=0.5, of="ours")),
+            ("threads", "threads at most", None),
+            ("rss_mb", "MB at most", None),
+            ("cpu_s", "processor s", Goal(most=0.2)),
+        ):
+            ours, reference = (
+                [getattr(outcomes[each], field) for outcomes in rounds] for each in (name, "reference")
+            )
+            report.add(f"{title}: {NAMES[name]}", ours, reference, unit=unit, goal=goal)
 
 
-def latency_table(found: dict[str, list[float]]) -> Table:
-    """Show how late single files are told of."""
-    table = Table("", "median ms", "worst ms", title=f"{SINGLES} files one by one: beyond the debounce")
-    for name, seconds in found.items():
-        table.add_row(NAMES[name], f"{1000 * statistics.median(seconds):.1f}", f"{1000 * max(seconds):.1f}")
-    return table
+def report_latencies(report: Report, found: dict[str, list[float]]) -> None:
+    """Report how late single files are told of."""
+    in_ms = {name: [1000 * each for each in seconds] for name, seconds in found.items()}
+    for name in SUBJECTS[1:]:
+        what, goal = f"one file, beyond the debounce: {NAMES[name]}", Goal(most=20, of="ours")
+        report.add(what, in_ms[name], in_ms["reference"], unit="ms", goal=goal)
 
 
-def snapshot_table(count: int) -> Table:
-    """Show what a pass of the snapshot loop costs."""
-    figures = snapshot(count)
-    base = figures.pop("reference")
-    table = Table("", "CPU s", "reference = 1", title=f"One pass over {count} known files in 25 folders")
-    table.add_row("watchdog's DirectorySnapshot", f"{base:.3f}", "1")
-    for name, cpu_s in figures.items():
-        table.add_row(name, f"{cpu_s:.3f}", f"{cpu_s / base:.3f}")
-    return table
+def report_snapshots(report: Report, count: int, rounds: list[dict[str, float]]) -> None:
+    """Report what a pass of the snapshot loop costs."""
+    goals = {"everything listed": Goal(most=1, of="ours")}
+    reference = [figures["reference"] for figures in rounds]
+    for name in (each for each in rounds[0] if each != "reference"):
+        what = f"one pass over {count:,} known files, {name}; beside watchdog's snapshots"
+        ours = [figures[name] for figures in rounds]
+        report.add(what, ours, reference, unit="processor s", goal=goals.get(name))
 
 
 if __name__ == "__main__":

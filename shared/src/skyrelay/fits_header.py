@@ -20,6 +20,7 @@ BLOCK_BYTES = 2880  # headers and data are padded to multiples of this
 CARD_BYTES = 80
 MAX_BLOCKS = 100  # 288 kB, 3,600 cards: a Seestar writes 2 blocks, a plate-solved stack some 10
 _MAX_AXES = 999  # the standard's
+_MAX_SIZE = 2**63 - 1  # bytes: no file system holds a longer file, no column of ours a larger number
 _BITPIX = frozenset({8, 16, 32, 64, -32, -64})
 # A card that names a place: SITELAT, SITELONG (Seestar), LAT-OBS, OBSGEO-X (FITS), GEOLAT (ESO), LATITUDE, …
 _PLACE = re.compile(
@@ -146,7 +147,10 @@ def promised_size(header: FitsHeader) -> int:
     if any(length is None or length < 0 for length in lengths):
         raise NotFits(f"the header promises no size: axes {lengths}")
     values = math.prod(length for length in lengths if length is not None) if axes else 0
-    return header.length + _padded(_group_factor(header, values) * abs(bitpix) // 8)
+    size = header.length + _padded(_group_factor(header, values) * abs(bitpix) // 8)
+    if size > _MAX_SIZE:  # not named: it may have 70,000 digits, which Python refuses to write
+        raise NotFits(f"the header promises more bytes than any file holds, on {axes} axes")
+    return size
 
 
 def date_obs(header: FitsHeader) -> datetime | None:

@@ -59,19 +59,22 @@ def sampled(file: BinaryIO, longest_side: int) -> npt.NDArray[np.float32]:
 
     Raises
     ------
+    HeaderIncomplete
+        If the header has no end.
     NotFits
         If there is no image of two dimensions, or of three with one plane or three.
     """
     import numpy as np
 
     header = read_header(file.read)
-    height, width, planes = _shape(header)
-    if file.seek(0, 2) < promised_size(header):
+    if file.seek(0, 2) < promised_size(header):  # asked first: it bounds the number of axes
         raise NotFits("the file is shorter than its header says")
+    height, width, planes = _shape(header)
     dtype = _DTYPES[header.integer("BITPIX") or 0]
     cube = np.memmap(file, dtype=dtype, mode="r", offset=header.length, shape=(planes, height, width))
     step = max(1, max(height, width) // (2 * longest_side))
-    pixels = cube[:, ::step, ::step].astype(np.float32)
+    with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, which a stretch leaves out
+        pixels = cube[:, ::step, ::step].astype(np.float32)
     return np.moveaxis(pixels, 0, -1)[::-1]
 
 

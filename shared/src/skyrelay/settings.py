@@ -663,7 +663,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
 def _read_value(name: str, text: str) -> object:
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"{name}: is no YAML: {_yaml_place(error)}") from None
 
 
@@ -723,7 +723,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a 45th of May; brackets by the thousand
         raise ConfigurationError(
             f"{path}: is no YAML: {_yaml_place(error)}"
         ) from None  # the text may hold a secret
@@ -738,7 +738,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 def _yaml_place(error: Exception) -> str:
     mark = getattr(error, "problem_mark", None)
-    problem = getattr(error, "problem", None) or "not UTF-8"
+    unread = "not UTF-8" if isinstance(error, UnicodeDecodeError) else "a value in it cannot be read"
+    problem = getattr(error, "problem", None) or unread
     return f"{problem} in line {mark.line + 1}, column {mark.column + 1}" if mark else str(problem)
 
 

@@ -12,7 +12,7 @@ import sys
 from typing import BinaryIO
 
 from skyrelay.errors import PermanentError, TransientError
-from skyrelay.fits_header import NotFits
+from skyrelay.fits_header import FitsError
 from skyrelay.fits_picture import Curve, Stretch, sampled, stretched
 
 _WITHIN_S = 60.0  # a few seconds on a small board
@@ -63,7 +63,7 @@ def main(black: str, white: str, curve: str, longest_side: str) -> int:
     try:
         with open(0, "rb", closefd=False) as file:
             image = Image.fromarray(stretched(sampled(file, longest), stretch))
-    except (OSError, ValueError, NotFits) as error:
+    except (OSError, ValueError, FitsError) as error:
         sys.stderr.write(f"{error}\n")
         return _NO_IMAGE
     image.thumbnail((longest, longest))

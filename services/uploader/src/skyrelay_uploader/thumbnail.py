@@ -11,13 +11,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from skyrelay.fits_header import NotFits
+from skyrelay.fits_header import FitsError
 from skyrelay.fits_picture import sampled, stretched
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 LONGEST_SIDE = 480  # pixels; what the telescope itself lays beside a stack is about as large
+_FORMATS = ("JPEG", "PNG")  # what telescopes write; Pillow knows forty more, each a parser of its own
 _WITHIN_S = 60.0  # a few seconds on a small board
 
 
@@ -36,10 +37,10 @@ def main(source: Path, target: Path) -> int:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        image = _of_fits(source) if _is_fits(source) else Image.open(source).convert("RGB")
+        image = _of_fits(source) if _is_fits(source) else Image.open(source, formats=_FORMATS).convert("RGB")
         image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
         image.save(target, "JPEG", quality=85)
-    except (UnidentifiedImageError, OSError, ValueError, NotFits) as error:
+    except (UnidentifiedImageError, OSError, ValueError, FitsError) as error:
         sys.stderr.write(f"{source.name}: {error}\n")
         return 1
     return 0

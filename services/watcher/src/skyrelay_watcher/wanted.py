@@ -81,7 +81,7 @@ class Wanted:
     def _read_kept(self) -> Mapping[str, Any]:
         try:
             kept = json.loads(self._file.read_bytes())
-        except (OSError, ValueError):  # none yet, or half a file
+        except (OSError, ValueError, RecursionError):  # none yet, half a file, or no file of ours
             return {}
         return kept if isinstance(kept, dict) else {}
 

@@ -72,7 +72,7 @@ def restore(
                 with Replacing(files) as replacing:  # a key that fails to come takes the rows back with it
                     _exchange(staged, store, replacing, replace=replace)
             _forget_unreadable(settings, store, now)
-    except (BadZipFile, EOFError, ZlibError) as error:
+    except (BadZipFile, EOFError, ZlibError, RuntimeError) as error:  # RuntimeError: a member is encrypted
         raise BackupError(f"{file} is damaged, or no backup: {error}") from error
     except OSError as error:
         raise BackupError(f"{file} cannot be restored ({error.strerror or error})") from error

@@ -57,7 +57,7 @@ def set_setting(
     """Change a setting that file and environment leave open."""
     try:
         read = yaml.safe_load(value)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"{key}: the value is no YAML") from error
     _change(config, key, read)
     typer.echo(f"{key} is changed.")

@@ -64,7 +64,7 @@ def _read(key: str, written: str) -> JsonValue:
     """Read a value as a file could hold it: ``dawn``, ``2.5``, ``[M 31, M 33]``."""
     try:
         value: JsonValue = json.loads(json.dumps(yaml.safe_load(written), default=str))
-    except (yaml.YAMLError, ValueError):
+    except (yaml.YAMLError, ValueError, RecursionError):  # RecursionError: brackets by the thousand
         raise SettingsRefused([(key, "write it as it would stand in config.yaml")]) from None
     return "" if value is None else value
 
