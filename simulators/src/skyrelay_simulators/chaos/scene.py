@@ -81,9 +81,12 @@ class Scene(Stage):
         ]
         self.site.write_text(yaml.safe_dump({"telescopes": telescopes}), encoding="utf-8")
 
-    def write_config(self, redis_url: str) -> None:
-        """Write the configuration for where the simulators answer."""
+    def write_config(self, redis_url: str, crowdsky_name: str | None = None) -> None:
+        """Write the configuration for where the simulators answer; CrowdSky by a name, if one is given."""
         answering = json.loads(self.endpoints.read_text(encoding="utf-8"))["telescopes"]
+        crowdsky_url = base_url_in(self.crowdsky)
+        if crowdsky_name:
+            crowdsky_url = crowdsky_url.replace(HOST, crowdsky_name)
         config = {
             "setup": "done",
             "data_dir": str(self.folder / "data"),
@@ -95,7 +98,7 @@ class Scene(Stage):
             "stacking": {"idle_s": 1, "grace_s": 0, "min_exptime": 0},
             "scheduler": {"reconcile_s": 1, "inventory_s": 5},
             "crowdsky": {
-                "base_url": base_url_in(self.crowdsky),
+                "base_url": crowdsky_url,
                 "username": ACCOUNT,
                 "password": PASSWORD,
                 "confirm_s": 1,
