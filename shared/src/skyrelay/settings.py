@@ -370,6 +370,12 @@ class GatewaySettings(_Section):
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
 
 
+class RetentionSettings(_Section):
+    """How long the history of steps and runs is kept; 0: for ever. The books themselves always are."""
+
+    history_days: float = Field(default=1095.0, ge=0.0)
+
+
 class FlowerSettings(_Section):
     """Where Flower listens; the gateway shows it at ``/flower``."""
 
@@ -401,6 +407,7 @@ class Settings(BaseSettings):
     cloud: CloudSettings = CloudSettings()
     mqtt: MqttSettings = MqttSettings()
     gateway: GatewaySettings = GatewaySettings()
+    retention: RetentionSettings = RetentionSettings()
     flower: FlowerSettings = FlowerSettings()
     redis_url: Annotated[SecretStr, AfterValidator(_check_redis_url)] = SecretStr("")
     database_url: SecretStr = SecretStr("")

@@ -1,9 +1,9 @@
 """The machine that the services run on, as far as it can fail: its disk, its clock, its list of hosts.
 
 The disk is a small file system in memory, mounted where ``data_dir`` lies; names are those of a copy of
-``/etc/hosts`` that only the services see (a mount namespace each); the clock is libfaketime's, read from a
-file. The first two need root, the third Debian's package ``faketime``: what cannot be had is said, and left
-out.
+``/etc/hosts`` that only the services see (a mount namespace each); the clock is one that a small preloaded
+library (``clock.c``) bends. The first two need root, the third a C compiler: what cannot be had is said, and
+left out.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ CROWDSKY_NAME = "crowdsky.chaos.invalid"  # RFC 6761: no server answers for it
 _HOSTS = Path("/etc/hosts")
 _DISK_MB = 192  # the uploader leaves 100 MB free: more than that, and little enough to be filled at once
 _CHUNK = bytes(1 << 20)
-_FAKE_CLOCK = "**/libfaketimeMT.so.1"
-_LIBRARIES = Path("/usr/lib")
+_CLOCK_SOURCE = Path(__file__).with_name("clock.c")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ class Machine:
     def __enter__(self) -> Self:
         self.data.mkdir(parents=True, exist_ok=True)
         if Kind.CLOCK in self.wished:
-            self._clock.extend(sorted(_LIBRARIES.glob(_FAKE_CLOCK))[:1])
+            self._build_clock()
             self.set_clock(0)
         if self.has(Kind.DNS):
             self.lose_names(lost=False)
@@ -82,7 +81,7 @@ class Machine:
     def left_out(self) -> Iterator[str]:
         """Say what cannot be played here, and why."""
         for kind in sorted(self.wished - self.kinds):
-            why = "needs the package faketime" if kind is Kind.CLOCK else "needs root, to mount"
+            why = "needs a C compiler (cc)" if kind is Kind.CLOCK else "needs root, to mount"
             yield f"{kind}: {why}"
 
     def has(self, kind: Kind) -> bool:
@@ -102,9 +101,7 @@ class Machine:
         return {
             **direct,
             "LD_PRELOAD": str(self._clock[0]),
-            "FAKETIME_TIMESTAMP_FILE": str(self.folder / "clock"),
-            "FAKETIME_CACHE_DURATION": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "CHAOS_CLOCK_FILE": str(self.folder / "clock"),
         }
 
     def command(self, command: Collection[str]) -> list[str]:
@@ -138,6 +135,13 @@ class Machine:
         known = _HOSTS.read_text(encoding="utf-8")
         ours = "" if lost else f"127.0.0.1 {CROWDSKY_NAME}\n"
         (self.folder / "hosts").write_text(f"{known}\n{ours}", encoding="utf-8")
+
+    def _build_clock(self) -> None:
+        compiler, library = shutil.which("cc"), self.folder / "clock.so"
+        if compiler:
+            options = ["-shared", "-fPIC", "-O2", "-o", str(library), str(_CLOCK_SOURCE), "-ldl"]
+            subprocess.run([compiler, *options], check=True)  # noqa: S603
+            self._clock.append(library)
 
     def set_clock(self, offset_s: int) -> None:
         """Have the services' wall clock differ from this machine's."""
