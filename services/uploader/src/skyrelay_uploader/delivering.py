@@ -39,6 +39,7 @@ _log = get_logger(__name__)
 class StackParcel(Parcel):
     """A stack's delivery as it was claimed."""
 
+    stack_id: int
     upload: StackUpload
 
 
@@ -107,7 +108,7 @@ def _stack_parcel(session: Session, workshop: Workshop, delivery: Delivery, clai
     stack = session.get_one(Stack, delivery.stack_id)
     target = session.get_one(Block, stack.block_id).target
     ids = {"stack_id": stack.id, "target": target, "chunk_key": stack.chunk_key}
-    return StackParcel(**claimed.given(ids), upload=_upload(workshop, stack))
+    return StackParcel(**claimed.given(ids), stack_id=stack.id, upload=_upload(workshop, stack))
 
 
 def _upload(workshop: Workshop, stack: Stack) -> StackUpload:
@@ -148,11 +149,10 @@ def _carry(workshop: Workshop, parcel: StackParcel) -> None:
 
 def _upload_here(workshop: Workshop, parcel: StackParcel) -> StackUpload:
     """Give what is to be uploaded, once its file is in this host's archive."""
-    stack_id = int(parcel.ids["stack_id"])
-    if not ensure_here(workshop, stack_id):
+    if not ensure_here(workshop, parcel.stack_id):
         return parcel.upload
     with workshop.store.read() as session:
-        thumbnail = _upload(workshop, session.get_one(Stack, stack_id)).thumbnail
+        thumbnail = _upload(workshop, session.get_one(Stack, parcel.stack_id)).thumbnail
     return replace(parcel.upload, thumbnail=thumbnail)
 
 

@@ -6,7 +6,8 @@ away. The telescope has it still, so it is fetched once more: what is owed waits
 
 from __future__ import annotations
 
-from skyrelay.errors import PermanentError
+from skyrelay.crowdsky.errors import StackUnreadable
+from skyrelay.errors import PermanentError, SkyrelayError
 from skyrelay.logs import get_logger
 from skyrelay.store.tables import Stack
 from skyrelay_uploader.fetching import bring, job_of
@@ -21,15 +22,20 @@ def ensure_here(workshop: Workshop, stack_id: int) -> bool:
 
     Raises
     ------
-    skyrelay.errors.SkyrelayError
-        If it cannot be fetched now, or is another file by now.
+    StackUnreadable
+        If it cannot be fetched now.
+    PermanentError
+        If it is another file by now.
     """
     with workshop.store.read() as session:
         stack, job = session.get_one(Stack, stack_id), job_of(session, stack_id)
     if workshop.archive.locate(stack.archive_path or "").is_file():
         return False
-    ensure_room(workshop, job.telescope, job.size_bytes)
-    kept = bring(workshop, job).stack
+    try:
+        ensure_room(workshop, job.telescope, job.size_bytes)
+        kept = bring(workshop, job).stack
+    except SkyrelayError as error:  # this stack's trouble, not the server's: the others go on
+        raise StackUnreadable(f"{stack.archive_path} is not in this archive, and {error}") from error
     if (kept.path, kept.sha256) != (stack.archive_path, stack.sha256):
         raise PermanentError(
             f"{stack.archive_path} is not in this archive, and {job.telescope} has another file of that name "

@@ -69,7 +69,7 @@ def _rehearse(
 ) -> tuple[Verdict, dict[str, int]]:
     with ExitStack() as running:
         socket = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="sky-"))) / "redis.sock"
-        simulators = _start_simulators(running.enter_context(Processes(scene.folder / "logs")), scene)
+        simulators = start_simulators(running.enter_context(Processes(scene.folder / "logs")), scene)
         machine = running.enter_context(Machine(scene.folder, wishes.mishaps))
         for line in machine.left_out():
             console.print(f"Left out, {line}.", highlight=False)
@@ -88,11 +88,21 @@ def _rehearse(
         return judge(scene, simulators), dict(monkey.happened)
 
 
-def _start_simulators(processes: Processes, scene: Scene) -> Simulators:
+def start_simulators(processes: Processes, scene: Scene) -> Simulators:
+    """Start the telescopes and the server; give their control ports."""
     scene.write_site()
     site = ["--site", str(scene.site), "--endpoints", str(scene.endpoints)]
     processes.start("telescopes", "simulate", "telescope", *site)
-    where = ["--port", "0", "--data-dir", str(scene.folder / "crowdsky"), "--ready-file", str(scene.crowdsky)]
+    where = [
+        "--host",
+        scene.host,
+        "--port",
+        "0",
+        "--data-dir",
+        str(scene.folder / "crowdsky"),
+        "--ready-file",
+        str(scene.crowdsky),
+    ]
     account, password = ["--username", ACCOUNT], {"CROWDSKY_PASSWORD": PASSWORD}
     processes.start("crowdsky", "simulate", "crowdsky", *where, *account, environment=password)
     for file in (scene.endpoints, scene.crowdsky):
