@@ -1,7 +1,7 @@
 """Several hosts, one PostgreSQL, one Redis: ``python -m support.many_hosts`` (from ``tests``).
 
-Each "host" has a host name, a network (where root can make one) and a ``data_dir`` with an archive of its own;
-what they share is the database, Redis and the file with the key of the secrets. One host is killed in the
+Each "host" has a host name, a network (where root can make one) and a ``data_dir`` with an archive of its
+own; what they share is the database, Redis and the file with the key of the secrets. One host is killed in the
 middle, all its processes at once and its network with them. In the end each block must have been stacked,
 named and delivered exactly once, and what the dead host held must have been taken over within 60 s.
 """
@@ -102,7 +102,8 @@ class Host:
         folder.mkdir(parents=True)
         machine = HostMachine(folder, frozenset(), name=self.name, network=network)
         self.services = Services(folder / "config.yaml", folder / "logs", redis.socket, machine)
-        self.names = [*OF_EACH, "gateway"] if number <= GATEWAYS else [*OF_EACH]
+        self.names = [*OF_EACH, *(["gateway"] if number <= GATEWAYS else [])]
+        self.names += ["watcher", "cloud-agent"] if number == 1 else []  # one of each is enough
         self.port = free_port()
 
     def configure(self, common: dict[str, Any]) -> None:
@@ -379,14 +380,20 @@ def _print(plan: Plan, report: Report) -> None:
         *(f"twice: {line}" for line in verdict.twice),
         *(f"odd: {line}" for line in verdict.odd),
         *(f"against the rules: {line}" for line in verdict.misconduct),
-        f"{plan.hosts} hosts, {plan.telescopes} telescopes, {verdict.blocks} blocks: "
-        f"lost {len(verdict.lost)}, twice {len(verdict.twice)}, odd {len(verdict.odd)}",
-        f"{report.blocks_per_minute:.1f} blocks a minute; most connections {report.connections}; "
-        f"gateways {report.gateways}; {report.lasted_s:.0f} s",
+        _in_words(plan, report, verdict),
     ]
     if report.taken_over_s is not None:
         lines.append(f"The dead host's work was taken over after {report.taken_over_s:.0f} s.")
     print("\n".join(lines))  # noqa: T201 - a program
+
+
+def _in_words(plan: Plan, report: Report, verdict: Verdict) -> str:
+    return (
+        f"{plan.hosts} hosts, {plan.telescopes} telescopes, {verdict.blocks} blocks: "
+        f"lost {len(verdict.lost)}, twice {len(verdict.twice)}, odd {len(verdict.odd)}; "
+        f"{report.blocks_per_minute:.1f} blocks a minute; most connections {report.connections}; "
+        f"gateways {report.gateways}; {report.lasted_s:.0f} s"
+    )
 
 
 if __name__ == "__main__":
