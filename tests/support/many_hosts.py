@@ -1,9 +1,9 @@
 """Several hosts, one PostgreSQL, one Redis: ``python -m support.many_hosts`` (from ``tests``).
 
 Each "host" has a host name, a network (where root can make one) and a ``data_dir`` with an archive of its
-own; what they share is the database, Redis and the file with the key of the secrets. One host is killed in the
-middle, all its processes at once and its network with them. In the end each block must have been stacked,
-named and delivered exactly once, and what the dead host held must have been taken over within 60 s.
+own. What they share is the database, Redis and the file with the key of the secrets. One host is killed in
+the middle, all its processes at once and its network with them. In the end each block must have been
+stacked, named and delivered exactly once, and what the dead host held be taken over within 60 s.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from functools import partial
 from rich.console import Console
 
 from skyrelay_simulators.chaos.machine import Machine
-from skyrelay_simulators.chaos.mishaps import Event, Mishap
+from skyrelay_simulators.chaos.mishaps import Event, Kind, Mishap
 from skyrelay_simulators.chaos.services import Services
 from skyrelay_simulators.chaos.simulators import Simulators
 
@@ -72,6 +72,11 @@ class Monkey:
         for name in self._services.ended():
             self._console.print(f"          {name} had ended by itself, and is started again")
             self._services.start(name)
+
+    def help_by_hand(self) -> None:
+        """Let frames go on that are held since the clock jumped, as they are until a person says so."""
+        if self._machine.has(Kind.CLOCK) and (number := self._machine.release_held_frames()):
+            self._console.print(f"          {number} frames were held for the clock: released by hand")
 
     def _let_happen(self, mishap: Mishap) -> None:
         if mishap.event is Event.KILL:

@@ -83,7 +83,7 @@ def _rehearse(
         monkey = Monkey(services, simulators, machine, scene.serials, wishes.spell_s, dice, console)
         monkey.play(plan_mishaps(machine.kinds, services.names, wishes.kills, dice))
         console.print("Nothing more goes wrong. Waiting until every block is where it belongs …")
-        _wait(lambda: is_settled(scene, simulators), monkey.revive, _SETTLED_WITHIN_S)
+        _wait(lambda: is_settled(scene, simulators), monkey, _SETTLED_WITHIN_S)
         time.sleep(_LISTEN_S)
         return judge(scene, simulators), dict(monkey.happened)
 
@@ -113,11 +113,12 @@ def start_simulators(processes: Processes, scene: Scene) -> Simulators:
     return Simulators(control, base_url_in(scene.crowdsky))
 
 
-def _wait(is_so: Callable[[], bool], meanwhile: Callable[[], None], within_s: float) -> None:
+def _wait(is_so: Callable[[], bool], monkey: Monkey, within_s: float) -> None:
     """Wait until something is so, or for as long as one can; the verdict says which."""
     deadline = time.monotonic() + within_s
     while not is_so() and time.monotonic() < deadline:
-        meanwhile()
+        monkey.revive()
+        monkey.help_by_hand()
         time.sleep(_LOOK_EVERY_S)
 
 
