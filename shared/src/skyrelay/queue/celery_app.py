@@ -19,6 +19,8 @@ from skyrelay.queue.tasks import Message, Queue, TaskName
 # device task lasts ten minutes at most; with late acknowledgement a longer one would start twice.
 VISIBILITY_TIMEOUT_S = 30 * 60
 SOFT_SHUTDOWN_S = 8.0  # device tasks notice within one second; compose kills after 20
+# Celery kills a child that has not begun within 4 s, and forks the next one: on a busy machine for ever.
+CHILD_STARTS_WITHIN_S = 60.0
 NUDGE_EXPIRES_S = 300  # a nudge that nobody took is said again by the reconciler anyway
 
 
@@ -49,6 +51,7 @@ def build_celery(redis_url: str) -> Celery:
         worker_send_task_events=True,
         worker_prefetch_multiplier=1,
         worker_soft_shutdown_timeout=SOFT_SHUTDOWN_S,
+        worker_proc_alive_timeout=CHILD_STARTS_WITHIN_S,
         worker_enable_soft_shutdown_on_idle=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_hijack_root_logger=False,

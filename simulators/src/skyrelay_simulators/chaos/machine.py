@@ -138,7 +138,7 @@ class Machine:
         (self.folder / "hosts").write_text(f"{known}\n{ours}", encoding="utf-8")
 
     def release_held_frames(self) -> int:
-        """Do what a person does on the page who knows that it was the server's clock; give how many frames."""
+        """Do what a person does who knows that it was the server's clock; give how many frames."""
         now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S.%f}"
         release = (
             "UPDATE frames SET released_at = ?, needs_release = 0 "
