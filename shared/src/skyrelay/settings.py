@@ -402,6 +402,12 @@ class GatewaySettings(_Section):
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
 
 
+class RetentionSettings(_Section):
+    """How long the history of steps and runs is kept; 0: for ever. The books themselves always are."""
+
+    history_days: float = Field(default=1095.0, ge=0.0)
+
+
 class FlowerSettings(_Section):
     """Where Flower listens; the gateway shows it at ``/flower``."""
 
@@ -435,6 +441,7 @@ class Settings(BaseSettings):
     home_assistant: HomeAssistantSettings = HomeAssistantSettings()
     notifications: NotificationsSettings = NotificationsSettings()
     gateway: GatewaySettings = GatewaySettings()
+    retention: RetentionSettings = RetentionSettings()
     flower: FlowerSettings = FlowerSettings()
     redis_url: Annotated[SecretStr, AfterValidator(_check_redis_url)] = SecretStr("")
     database_url: SecretStr = SecretStr("")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from skyrelay.domain.states import BlockState, FrameState, TelescopeState
+from skyrelay.queue.tasks import TaskName
 from skyrelay.service import utc_now
 from skyrelay.settings import Settings
 from skyrelay.store.tables import Block, Discovery, Frame, Telescope
@@ -140,3 +141,21 @@ def test_the_network_is_asked_and_the_answer_is_written_down(
     assert (new.problem, old.finished_at) == ("", None)
     assert discover_telescopes(home.workshop) == 0
     assert asked(telescope, "get_device_state") == 0, "nobody connects to port 4700 for this"
+
+
+def test_a_telescope_whose_next_look_was_set_by_a_clock_an_hour_ahead_is_looked_at_now(
+    home: Home, make_telescope: MakeTelescope
+) -> None:
+    home.own(make_telescope()).look()
+    home.change(Telescope, next_look_at=utc_now() + timedelta(hours=1))
+    home.reconcile()
+    assert [task for task, _message in home.nudges()] == [TaskName.LOOK_AT_TELESCOPE]
+
+
+def test_a_telescope_that_was_looked_at_just_now_is_left_alone(
+    home: Home, make_telescope: MakeTelescope
+) -> None:
+    home.own(make_telescope()).look()
+    home.change(Telescope, next_look_at=utc_now() + timedelta(seconds=20))
+    home.reconcile()
+    assert home.nudges() == []

@@ -423,3 +423,24 @@ def test_a_stack_that_its_owner_took_away_is_said_to_be_missing(
     home.change(Telescope, inventory_started_at=EVENING)
     later(home)
     assert "holds no file" in (home.only_stack().rename_error or "")
+
+
+def test_a_late_nudge_leaves_a_block_alone_while_another_of_its_telescope_is_not_seen_to_its_end(
+    home: Home, make_telescope: MakeTelescope
+) -> None:
+    telescope = make_telescope(stack_seconds=SLOW, **SMB)
+    take_frames(telescope)
+    take_frames(telescope, "M 31", EVENING + timedelta(minutes=30))
+    home.own(telescope).look()
+    first, second = home.rows(Block)
+    with home.in_background(first):
+        eventually(lambda: home.telescope().state == TelescopeState.STACKING)
+    home.shutting_down.clear()
+    let_it_end(telescope)
+    eventually(lambda: not telescope.stacking)
+
+    untouched = home.stack(second)
+
+    assert (untouched.state, untouched.attempts) == (BlockState.READY, 0)
+    assert home.stack(first).state == BlockState.STACKED
+    assert home.stack(second).state == BlockState.STACKED

@@ -21,6 +21,7 @@ from skyrelay.store.tables import Delivery, Destination, Stack
 from skyrelay_simulators.crowdsky import Fault
 from skyrelay_uploader.bandwidth import Bandwidth
 from skyrelay_uploader.delivering import deliver
+from skyrelay_uploader.fetching import fetch_stack
 from skyrelay_uploader.reconciling import reconcile
 from support.waiting import eventually
 
@@ -543,15 +544,19 @@ def test_a_damaged_file_of_ours_is_dead_and_leaves_the_account_alone(home: Home)
     assert (state(home, stack_id), state(home, other)) == (DeliveryState.DEAD, DeliveryState.ACCEPTED)
 
 
-def test_a_missing_file_of_ours_waits_and_the_others_go_on(home: Home) -> None:
+def test_a_file_that_is_gone_here_and_on_its_telescope_waits_and_the_others_go_on(home: Home) -> None:
     stack_id, other = home.add_stack(0), home.add_stack(1)
     home.work(home.workshop(enabled=False))
-    (home.folder / "data" / "archive" / str(home.stack(stack_id).archive_path)).unlink()
+    stack = home.stack(stack_id)
+    (home.folder / "data" / "archive" / str(stack.archive_path)).unlink()
+    (home.telescope.emmc.target_folder(stack.folder) / stack.crowdsky_name).unlink()
 
     home.work()
 
-    assert (state(home, stack_id), state(home, other)) == (DeliveryState.RETRYING, DeliveryState.ACCEPTED)
-    assert "cannot be opened" in home.delivery(stack_id).reason
+    delivery = home.delivery(stack_id)
+    assert (delivery.state, state(home, other)) == (DeliveryState.PENDING, DeliveryState.ACCEPTED)
+    assert "was it moved or deleted?" in delivery.reason
+    assert delivery.next_attempt_at is not None
 
 
 def test_no_password_comes_into_logs_or_books(
@@ -588,3 +593,34 @@ def test_a_found_stack_that_the_server_has_not_is_sent_without_what_nobody_knows
     assert "date_obs_end" not in sent.fields
     home.work(after=A_MINUTE)
     assert state(home, stack_id) == DeliveryState.CONFIRMED
+
+
+def test_a_stack_that_another_host_has_fetched_is_fetched_again_and_sent(home: Home) -> None:
+    stack_id = home.add_stack()
+    fetch_stack(home.workshop(), stack_id)  # into the archive of a host that dies now
+    home.said.clear()
+    home.changes["archive"] = {"path": str(home.folder / "archive of another host")}
+
+    home.work()
+
+    assert state(home, stack_id) == DeliveryState.ACCEPTED
+    (sent,) = home.crowdsky.uploads
+    assert sent.thumbnail_as is not None
+
+
+def test_a_stack_that_is_neither_in_this_archive_nor_the_same_on_its_telescope_is_not_sent(
+    home: Home,
+) -> None:
+    stack_id = home.add_stack()
+    fetch_stack(home.workshop(), stack_id)
+    home.said.clear()
+    home.changes["archive"] = {"path": str(home.folder / "archive of another host")}
+    with home.store.write() as session:
+        session.get_one(Stack, stack_id).sha256 = "0" * 64
+
+    home.work()
+
+    delivery = home.delivery(stack_id)
+    assert uploads(home) == 0
+    assert (delivery.state, delivery.needs_you) == (DeliveryState.DEAD, True)
+    assert "is not in this archive" in delivery.reason

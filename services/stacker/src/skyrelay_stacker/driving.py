@@ -286,7 +286,13 @@ class _Drive:
     def _why_not(self, block: Block) -> str | None:
         with self._workshop.store.read() as session:
             telescope = session.get_one(Telescope, self._telescope_id)
+            other = (Block.telescope_id == self._telescope_id, Block.state == BlockState.STACKING)
+            under_way = session.scalar(select(Block.id).where(*other, Block.id != block.id))
             paused = why_paused(session, block)
+        if (
+            under_way is not None
+        ):  # whoever had it died; it is seen to first, and this nudge is older than that
+            return f"block {under_way} of this telescope is not seen to its end yet"
         return paused or why_not_now(telescope, self._workshop.settings.stacking, utc_now())
 
     def _book_earlier(self, block: Block) -> bool:

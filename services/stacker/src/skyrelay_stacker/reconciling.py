@@ -22,7 +22,7 @@ from skyrelay.queue.tasks import (
 from skyrelay.service import utc_now
 from skyrelay.settings import Settings, StackingSettings
 from skyrelay.store import trials
-from skyrelay.store.leases import is_held
+from skyrelay.store.leases import CLOCKS_MAY_DIFFER, is_held
 from skyrelay.store.pauses import pause_of, pause_words, pauses_on
 from skyrelay.store.runs import end_run
 from skyrelay.store.tables import Block, Purge, PurgePart, Run, Telescope
@@ -177,9 +177,15 @@ def _due(
         return TaskName.PURGE, PurgeMessage(part_id=removal)
     if block is not None and _may_go_on(telescope, block, settings.stacking, now):
         return TaskName.STACK_BLOCK, BlockMessage(block_id=block.id)
-    if telescope.next_look_at is None or telescope.next_look_at <= now:
+    if _is_to_be_looked_at(telescope, settings, now):
         return TaskName.LOOK_AT_TELESCOPE, TelescopeMessage(telescope_id=telescope.id)
     return None
+
+
+def _is_to_be_looked_at(telescope: Telescope, settings: Settings, now: datetime) -> bool:
+    """Tell whether its time has come, or was set by a clock that has been set back since."""
+    latest = now + timedelta(seconds=settings.scheduler.reconcile_s) + CLOCKS_MAY_DIFFER
+    return telescope.next_look_at is None or not now < telescope.next_look_at <= latest
 
 
 def _may_go_on(telescope: Telescope, block: Block, stacking: StackingSettings, now: datetime) -> bool:

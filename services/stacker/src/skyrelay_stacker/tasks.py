@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from celery import Celery
 
 from skyrelay.queue.beats import beat
@@ -16,6 +18,7 @@ from skyrelay.queue.tasks import (
 )
 from skyrelay.service import utc_now
 from skyrelay.store.idempotency import forget_old_keys
+from skyrelay.store.retention import forget_history
 from skyrelay_stacker.discovering import discover_telescopes, is_left_to_another
 from skyrelay_stacker.driving import stack_block
 from skyrelay_stacker.looking import look_at_telescope
@@ -56,6 +59,8 @@ def register_tasks(app: Celery, workshop: Workshop) -> None:
         Nothing.read(payload)
         with workshop.store.write() as session:
             forget_old_keys(session, utc_now())
+            if days := workshop.in_force().settings.retention.history_days:
+                forget_history(session, utc_now() - timedelta(days=days))
 
     @app.task(name=TaskName.PURGE.value)  # type: ignore[untyped-decorator] # Celery ships no types
     def purge(payload: object) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import select, update
@@ -25,6 +25,7 @@ from skyrelay.store.transitions import StaleState
 from skyrelay_uploader.due import due_deliveries, is_to_deliver, uploads_under_way
 from skyrelay_uploader.raw_sending import RawParcel, carry_raw, raw_parcel
 from skyrelay_uploader.script_sends import is_sent_by_script
+from skyrelay_uploader.second_copies import ensure_here
 from skyrelay_uploader.sending import Parcel, begin, book_held_up, look
 from skyrelay_uploader.settling import book_acceptance, book_failure
 from skyrelay_uploader.workshop import UPLOADS_AT_ONCE, Workshop
@@ -38,6 +39,7 @@ _log = get_logger(__name__)
 class StackParcel(Parcel):
     """A stack's delivery as it was claimed."""
 
+    stack_id: int
     upload: StackUpload
 
 
@@ -106,7 +108,7 @@ def _stack_parcel(session: Session, workshop: Workshop, delivery: Delivery, clai
     stack = session.get_one(Stack, delivery.stack_id)
     target = session.get_one(Block, stack.block_id).target
     ids = {"stack_id": stack.id, "target": target, "chunk_key": stack.chunk_key}
-    return StackParcel(**claimed.given(ids), upload=_upload(workshop, stack))
+    return StackParcel(**claimed.given(ids), stack_id=stack.id, upload=_upload(workshop, stack))
 
 
 def _upload(workshop: Workshop, stack: Stack) -> StackUpload:
@@ -133,8 +135,9 @@ def carry_stack(workshop: Workshop, parcel: StackParcel) -> None:
             return
         if parcel.is_first and is_sent_by_script(workshop, parcel, parcel.upload):
             return
+        upload = _upload_here(workshop, parcel)
         sent_at = begin(workshop, parcel)
-        receipt = client.upload_stack(parcel.upload, workshop.bandwidth.pace())
+        receipt = client.upload_stack(upload, workshop.bandwidth.pace())
     except StaleState as error:
         _log.info("the delivery is in other hands now", reason=str(error))
     except SkyrelayError as error:
@@ -145,6 +148,15 @@ def carry_stack(workshop: Workshop, parcel: StackParcel) -> None:
             book_failure(workshop, parcel.account, parcel.delivery_id, sent_at, outcome, str(error))
     else:
         book_acceptance(workshop, parcel.delivery_id, sent_at, receipt)
+
+
+def _upload_here(workshop: Workshop, parcel: StackParcel) -> StackUpload:
+    """Give what is to be uploaded, once its file is in this host's archive."""
+    if not ensure_here(workshop, parcel.stack_id):
+        return parcel.upload
+    with workshop.store.read() as session:
+        thumbnail = _upload(workshop, session.get_one(Stack, parcel.stack_id)).thumbnail
+    return replace(parcel.upload, thumbnail=thumbnail)
 
 
 def _renew(workshop: Workshop, delivery_id: int) -> None:

@@ -105,10 +105,11 @@ def claim_fetch(workshop: Workshop, stack_id: int) -> FetchJob | None:
                 execution_options={"synchronize_session": False},
             ),
         )
-        return _job(session, stack_id) if claimed.rowcount else None
+        return job_of(session, stack_id) if claimed.rowcount else None
 
 
-def _job(session: Session, stack_id: int) -> FetchJob:
+def job_of(session: Session, stack_id: int) -> FetchJob:
+    """Say what there is to fetch of a stack, and from where."""
     query = (
         select(Stack, Telescope, Block.target)
         .join_from(Stack, Telescope)

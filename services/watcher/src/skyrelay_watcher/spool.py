@@ -20,7 +20,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from skyrelay.errors import ConfigurationError
+from skyrelay.errors import ConfigurationError, TransientError
 from skyrelay.logs import get_logger
 from skyrelay.mounts import file_system_of, is_network_file_system
 from skyrelay_watcher.fits_look import Stamp
@@ -337,6 +337,8 @@ def _open(file: Path) -> sqlite3.Connection:
     try:
         return _connect(file)
     except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_FULL:  # a start later it may be there: the file is right
+            raise TransientError(f"{file} cannot be opened: its disk is full") from error
         raise ConfigurationError(f"data_dir: {file} cannot be opened ({error})") from error
     except sqlite3.DatabaseError as error:
         _set_aside(file, str(error))

@@ -15,8 +15,8 @@ from sqlalchemy.exc import OperationalError
 
 from skyrelay.logs import get_logger
 
-LEASE = timedelta(seconds=90)  # three renewals may fail before it runs out
-RENEW_EVERY = timedelta(seconds=25)
+LEASE = timedelta(seconds=45)  # take-over within 60 s of a crash; three renewals may fail before it runs out
+RENEW_EVERY = timedelta(seconds=12)
 
 _log = get_logger(__name__)
 

@@ -22,6 +22,8 @@ SOFT_SHUTDOWN_S = 8.0  # device tasks notice within one second; compose kills af
 EVENTS_EVERY_S = (
     10.0  # a worker's sign of life for Flower, which counts it as away after 2.5 of them (Celery: 2 s)
 )
+# Celery kills a child that has not begun within 4 s, and forks the next one: on a busy machine for ever.
+CHILD_STARTS_WITHIN_S = 60.0
 NUDGE_EXPIRES_S = 300  # a nudge that nobody took is said again by the reconciler anyway
 
 
@@ -52,6 +54,7 @@ def build_celery(redis_url: str) -> Celery:
         worker_send_task_events=True,
         worker_prefetch_multiplier=1,
         worker_soft_shutdown_timeout=SOFT_SHUTDOWN_S,
+        worker_proc_alive_timeout=CHILD_STARTS_WITHIN_S,
         worker_enable_soft_shutdown_on_idle=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_hijack_root_logger=False,

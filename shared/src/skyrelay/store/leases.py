@@ -18,9 +18,10 @@ from skyrelay.store.tables import Telescope
 
 LEASE = timedelta(seconds=30)  # take-over within 60 s of a crash: lease + the longest command deadline
 RENEW_EVERY = timedelta(seconds=8)
+CLOCKS_MAY_DIFFER = timedelta(seconds=60)  # those of two hosts
 # A lease that ends later was given before this host's clock was set back: it would hold for as long as
-# that. Two hosts' clocks may differ by a minute, and nobody's good lease is taken for such a one.
-_LONGEST = LEASE + timedelta(seconds=60)
+# that. Nobody's good lease is taken for such a one.
+_LONGEST = LEASE + CLOCKS_MAY_DIFFER
 
 
 class LeaseLost(RefusedByRule):

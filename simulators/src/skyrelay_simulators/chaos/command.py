@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
+from skyrelay_simulators.chaos.mishaps import Kind
+
 chaos = typer.Typer(
-    help="Kill every service at random through a night, then count what was lost or came twice."
+    help="Let everything go wrong at random through a night, then count what was lost or came twice."
 )
 
 
@@ -18,9 +20,17 @@ def run(
     blocks: Annotated[int, typer.Option(min=2, max=24, help="Blocks of each telescope.")] = 12,
     kills: Annotated[int, typer.Option(min=0, help="How often each service is killed.")] = 5,
     seed: Annotated[int | None, typer.Option(help="Of the dice; unset: by chance, and printed.")] = None,
+    mishap: Annotated[
+        list[Kind] | None, typer.Option(help="What goes wrong (again for more); unset: all of it.")
+    ] = None,
+    spell: Annotated[
+        float, typer.Option(min=0.1, help="How long, in s: disk full, database locked, service stopped …")
+    ] = 30.0,
     folder: Annotated[Path | None, typer.Option(help="Where it keeps its files; unset: a new one.")] = None,
 ) -> None:
     """Exit code 0 only when every block was stacked, named and delivered exactly once."""
     from skyrelay_simulators.chaos.rehearsal import Wishes, rehearse
 
-    raise typer.Exit(rehearse(Wishes(telescopes, blocks, kills, seed, folder)))
+    raise typer.Exit(
+        rehearse(Wishes(telescopes, blocks, kills, seed, folder, frozenset(mishap or Kind), spell))
+    )

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from skyrelay_simulators.chaos.machine import CROWDSKY_NAME, Machine
+from skyrelay_simulators.chaos.mishaps import Kind, plan_mishaps
 from skyrelay_simulators.chaos.monkey import Monkey
 from skyrelay_simulators.chaos.scene import Scene
 from skyrelay_simulators.chaos.services import Services
@@ -39,6 +41,8 @@ class Wishes:
     kills: int
     seed: int | None
     folder: Path | None
+    mishaps: frozenset[Kind] = frozenset(Kind)
+    spell_s: float = 30.0
 
 
 def rehearse(wishes: Wishes) -> int:
@@ -52,7 +56,7 @@ def rehearse(wishes: Wishes) -> int:
     console.print(f"Files and logs lie in {folder}; the dice have the seed {seed}.", highlight=False)
     began = time.monotonic()
     try:
-        verdict, happened = _rehearse(scene, wishes.kills, random.Random(seed), console)
+        verdict, happened = _rehearse(scene, wishes, random.Random(seed), console)
     except DemoFailed as error:
         console.print(f"[bold red]The rehearsal failed.[/] {error}", highlight=False)
         return 1
@@ -61,31 +65,44 @@ def rehearse(wishes: Wishes) -> int:
 
 
 def _rehearse(
-    scene: Scene, kills: int, dice: random.Random, console: Console
+    scene: Scene, wishes: Wishes, dice: random.Random, console: Console
 ) -> tuple[Verdict, dict[str, int]]:
     with ExitStack() as running:
         socket = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="sky-"))) / "redis.sock"
-        simulators = _start_simulators(running.enter_context(Processes(scene.folder / "logs")), scene)
-        services = running.enter_context(Services(scene.config, scene.folder / "logs", socket))
-        scene.write_config(services.redis_url)
+        simulators = start_simulators(running.enter_context(Processes(scene.folder / "logs")), scene)
+        machine = running.enter_context(Machine(scene.folder, wishes.mishaps))
+        for line in machine.left_out():
+            console.print(f"Left out, {line}.", highlight=False)
+        services = running.enter_context(Services(scene.config, scene.folder / "logs", socket, machine))
+        scene.write_config(services.redis_url, CROWDSKY_NAME if machine.has(Kind.DNS) else None)
         services.migrate()
         services.start_redis()
         for name in services.names:
             services.start(name)
         simulators.start_night()
-        monkey = Monkey(services, simulators, scene.serials, kills, dice, console)
-        monkey.play()
+        monkey = Monkey(services, simulators, machine, scene.serials, wishes.spell_s, dice, console)
+        monkey.play(plan_mishaps(machine.kinds, services.names, wishes.kills, dice))
         console.print("Nothing more goes wrong. Waiting until every block is where it belongs …")
-        _wait(lambda: is_settled(scene, simulators), _SETTLED_WITHIN_S)
+        _wait(lambda: is_settled(scene, simulators), monkey, _SETTLED_WITHIN_S)
         time.sleep(_LISTEN_S)
         return judge(scene, simulators), dict(monkey.happened)
 
 
-def _start_simulators(processes: Processes, scene: Scene) -> Simulators:
+def start_simulators(processes: Processes, scene: Scene) -> Simulators:
+    """Start the telescopes and the server; give their control ports."""
     scene.write_site()
     site = ["--site", str(scene.site), "--endpoints", str(scene.endpoints)]
     processes.start("telescopes", "simulate", "telescope", *site)
-    where = ["--port", "0", "--data-dir", str(scene.folder / "crowdsky"), "--ready-file", str(scene.crowdsky)]
+    where = [
+        "--host",
+        scene.host,
+        "--port",
+        "0",
+        "--data-dir",
+        str(scene.folder / "crowdsky"),
+        "--ready-file",
+        str(scene.crowdsky),
+    ]
     account, password = ["--username", ACCOUNT], {"CROWDSKY_PASSWORD": PASSWORD}
     processes.start("crowdsky", "simulate", "crowdsky", *where, *account, environment=password)
     for file in (scene.endpoints, scene.crowdsky):
@@ -96,10 +113,12 @@ def _start_simulators(processes: Processes, scene: Scene) -> Simulators:
     return Simulators(control, base_url_in(scene.crowdsky))
 
 
-def _wait(is_so: Callable[[], bool], within_s: float) -> None:
+def _wait(is_so: Callable[[], bool], monkey: Monkey, within_s: float) -> None:
     """Wait until something is so, or for as long as one can; the verdict says which."""
     deadline = time.monotonic() + within_s
     while not is_so() and time.monotonic() < deadline:
+        monkey.revive()
+        monkey.help_by_hand()
         time.sleep(_LOOK_EVERY_S)
 
 

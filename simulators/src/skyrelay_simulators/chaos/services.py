@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +18,7 @@ from redis.exceptions import RedisError
 
 from skyrelay.cli.embedded_redis import redis_arguments
 from skyrelay.service import installed_services
+from skyrelay_simulators.chaos.machine import Machine
 from skyrelay_simulators.demo.errors import DemoFailed
 
 _NOT_KILLED = frozenset({"flower"})  # it holds nothing and does nothing
@@ -29,8 +31,9 @@ _LOOK_EVERY_S = 0.05
 class Services:
     """One process a service, each in a session of its own, and their Redis; a context."""
 
-    def __init__(self, config: Path, logs: Path, socket: Path) -> None:
+    def __init__(self, config: Path, logs: Path, socket: Path, machine: Machine | None = None) -> None:
         self._config = config
+        self._machine = machine or Machine(config.parent, frozenset())
         self._logs = logs
         self._socket = socket
         self._running: dict[str, subprocess.Popen[bytes]] = {}
@@ -67,7 +70,14 @@ class Services:
     def start(self, name: str, *beside: str) -> None:
         """Start a service, and others that share what it imports."""
         command = [sys.executable, "-m", "skyrelay.service", name, *beside, "--config", str(self._config)]
-        self._start(name, command)
+        self._start(name, self._machine.command(command), self._machine.environment())
+
+    def freeze(self, name: str, seconds: float) -> None:
+        """Stop a service and its children as they stand (SIGSTOP), and let them go on."""
+        group = self._running[name].pid
+        os.killpg(group, signal.SIGSTOP)
+        time.sleep(seconds)
+        os.killpg(group, signal.SIGCONT)
 
     def pid_of(self, name: str) -> int:
         """Give the process id of a service that runs."""
@@ -113,13 +123,13 @@ class Services:
         except RedisError:
             return False
 
-    def _start(self, name: str, command: list[str]) -> None:
+    def _start(self, name: str, command: list[str], environment: Mapping[str, str] | None = None) -> None:
         self._running[name] = subprocess.Popen(  # noqa: S603 - our own programs
             command,
             stdin=subprocess.DEVNULL,
             stdout=self._log(name),
             stderr=subprocess.STDOUT,
-            env=_environment(),
+            env={**_environment(), **(environment or {})},
             start_new_session=True,
         )
 
