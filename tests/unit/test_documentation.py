@@ -90,7 +90,18 @@ def _problem_of_run(words: list[str]) -> str | None:
     if words[0] == "bench":
         exists = len(words) < 2 or words[1] == "NAME" or (_ROOT / "benchmarks" / f"{words[1]}.py").is_file()
         return None if exists else f"no benchmark {words[1]!r}"
-    is_ours_alone = words[0] in {"setup", "test", "lint", "lock", "docs", "help"}
+    is_ours_alone = words[0] in {
+        "setup",
+        "test",
+        "long",
+        "lint",
+        "lock",
+        "docs",
+        "audit",
+        "scan",
+        "sbom",
+        "help",
+    }
     if is_ours_alone:
         return None if words[0] in _OWN_OF_RUN | {"help"} else f"no command {words[0]!r}"
     return _problem(words)

@@ -24,7 +24,10 @@ NOW = datetime(2026, 3, 1, 20, tzinfo=UTC)
 # What the page can never change, and so never starts anything anew.
 FILE_ONLY = {"redis", "database", "data_dir", "sources"}
 # `site_zone` is read from the observatory; of crowdsky only the scrubbing counts.
-OF_PARTS = {"site_zone", "crowdsky", "is_set_up", "cloud", "mqtt", "observatory", "photometry"}
+OF_PARTS = {
+    *("site_zone", "crowdsky", "is_set_up", "cloud", "mqtt", "observatory", "photometry"),
+    *("home_assistant", "notifications"),
+}
 
 
 class Turns(threading.Event):
