@@ -168,7 +168,8 @@ def test_everything_is_there_again_after_a_restart_of_the_broker(
 ) -> None:
     broker = make_broker()
     live(broker)
-    eventually(lambda: NODE in listen(broker).kept, within_s=60)
+    before = listen(broker)
+    eventually(lambda: NODE in before.kept, within_s=60)
     broker.stop()
     broker.start()  # it has forgotten all
     late = listen(broker)

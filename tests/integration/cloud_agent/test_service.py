@@ -180,5 +180,5 @@ def test_a_cloud_that_never_answers_holds_up_nothing(node: Node) -> None:
 
 def test_an_enabled_cloud_needs_an_address(node: Node) -> None:
     with node.agent(url="") as agent:
-        assert agent.wait(10) == 2
+        assert agent.wait(60) == 2
         assert "cloud.url" in agent.log()

@@ -327,7 +327,7 @@ def test_a_covered_block_is_stacked_again_only_if_a_person_says_so_and_is_warned
     assert (block.state, block.requested, block.is_wanted_again) == ("collecting", True, True)
     with store.read() as session:
         entry = session.scalars(select(AuditEntry).where(AuditEntry.subject_id == covered.id)).one()
-    assert (entry.actor, entry.from_state, entry.to_state) == ("person", "covered", "collecting")
+    assert (entry.actor, entry.from_state, entry.to_state) == (gateway.actor, "covered", "collecting")
     assert "though there is a stack of it" in entry.reason
 
 
