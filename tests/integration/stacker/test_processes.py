@@ -101,8 +101,8 @@ def test_frames_that_were_announced_become_a_named_stack(
             eventually(lambda name=name: beat_of(home, name))  # type: ignore[misc] # mypy cannot infer it
         for process in (scheduler, worker):
             process.tell(signal.SIGTERM)
-        assert scheduler.wait(10) == 0
-        assert worker.wait(10) == 0
+        assert scheduler.wait(60) == 0
+        assert worker.wait(60) == 0
     assert asked(telescope, "start_batch_stack") == 1
 
 
@@ -128,7 +128,7 @@ def test_a_worker_that_is_killed_in_mid_stack_is_followed_by_one_that_adopts_the
         telescope.device.batch_stack.stack_seconds = 0.0
         eventually(is_stacked_when_said_again, within_s=60, every_s=0.5)
         worker.tell(signal.SIGTERM)
-        assert worker.wait(15) == 0
+        assert worker.wait(60) == 0
     assert asked(telescope, "start_batch_stack") == 1
     assert len(home.rows(Stack)) == 1
 
@@ -212,7 +212,7 @@ def test_a_service_waits_for_its_database_and_can_be_told_to_stop_meanwhile(
     with service(name, database_url=f"sqlite:///{tmp_path / 'empty.db'}") as process:
         eventually(lambda: "waiting for the database" in process.log())
         process.tell(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
 
 
 def has_open(pid: int, file: Path) -> bool:

@@ -20,4 +20,4 @@ def test_it_stops_while_redis_is_away(redis_server: RedisServer, tmp_path: Path)
         redis_server.stop()
         eventually(lambda: "Connection" in process.log() or "away" in process.log(), within_s=60)
         process.tell(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0

@@ -50,7 +50,7 @@ def test_files_that_came_before_the_start_are_told_and_not_told_again_later(home
     with home.watcher() as watcher:
         eventually(lambda: len(home.events()) == 20)
         watcher.tell(signal.SIGTERM)
-        assert watcher.wait(5) == 0
+        assert watcher.wait(60) == 0
         watcher.start()
         write_fits(home.photos / "new.fit")
         eventually(lambda: "new.fit" in home.paths())
@@ -351,7 +351,7 @@ def test_with_nothing_to_do_it_idles_and_says_so(home: Home, setup: str, enabled
 @pytest.mark.parametrize("paths", [[], ["/photos", "/photos"]])
 def test_watching_nothing_or_one_thing_twice_is_a_wrong_configuration(home: Home, paths: list[str]) -> None:
     with home.watcher(watch_path=paths) as watcher:
-        assert watcher.wait(10) == 2
+        assert watcher.wait(60) == 2
         assert "image_watcher.watch_path" in watcher.log()
 
 
