@@ -41,3 +41,9 @@ def test_the_domain_brings_nothing_along() -> None:
     )
     brought = set(after.stdout.split()) - set(before.stdout.split()) - sys.stdlib_module_names
     assert brought <= {"skyrelay"}
+
+
+def test_logging_does_not_load_what_draws_tracebacks_and_leaves_it_to_who_wants_it() -> None:
+    code = "import sys, skyrelay.logs; print('rich' in sys.modules); import rich.console; print(bool(rich))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["False", "True"]

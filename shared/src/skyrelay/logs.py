@@ -5,7 +5,10 @@ from __future__ import annotations
 import logging
 import sys
 
-import structlog
+from skyrelay.light_imports import hidden
+
+with hidden("rich"):  # by which it would draw tracebacks; ours are plain, and it costs each process 5 MB
+    import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 # They say something at every request, tick or task; what goes wrong they say at a higher level.

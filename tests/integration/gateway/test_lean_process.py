@@ -11,7 +11,7 @@ from skyrelay.store.engine import Store
 from skyrelay_gateway.lean import confine_memory
 
 # Each is loaded by what needs it, when it is needed: pictures by a process of their own.
-HEAVY = ("numpy", "astropy", "PIL", "requests", "urllib3", "alembic.command", "smbprotocol")
+HEAVY = ("numpy", "astropy", "PIL", "requests", "urllib3", "alembic.command", "smbprotocol", "rich")
 _ASK = "import sys, skyrelay_gateway.service; print(*(each for each in sys.argv[1:] if each in sys.modules))"
 
 
