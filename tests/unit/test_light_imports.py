@@ -47,3 +47,13 @@ def test_logging_does_not_load_what_draws_tracebacks_and_leaves_it_to_who_wants_
     code = "import sys, skyrelay.logs; print('rich' in sys.modules); import rich.console; print(bool(rich))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.split() == ["False", "True"]
+
+
+def test_no_service_loads_another_database_or_cryptography_before_it_needs_them() -> None:
+    code = (
+        "import sys, skyrelay_gateway.service, skyrelay_uploader.worker, skyrelay_stacker.scheduler; "
+        "print(*(name in sys.modules for name in ('sqlalchemy', 'sqlalchemy.dialects.postgresql', "
+        "'cryptography.fernet')))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["True", "False", "False"]

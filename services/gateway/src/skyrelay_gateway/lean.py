@@ -13,10 +13,10 @@ from skyrelay.store.engine import Store
 
 # Pages are made under one interpreter lock: more threads make none of them sooner, and each has a connection
 # of its own. What waits for others (a login that is tried, Flower, a picture being drawn) takes one, too.
-_MOST_THREADS = 6
-_CACHE_KB = 512  # of each connection; SQLite takes 2 MB. What is read again is in the system's own cache.
+_MOST_THREADS = 4
+_CACHE_KB = 128  # of each connection; SQLite takes 2 MB. What is read again is in the system's own cache.
 _M_ARENA_MAX = -8  # malloc.h
-_MOST_ARENAS = 2  # glibc takes eight for each core, and gives little of them back
+_MOST_ARENAS = 1  # glibc takes eight for each core, and gives little of them back
 
 
 def confine_threads() -> None:

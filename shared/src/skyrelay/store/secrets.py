@@ -7,15 +7,16 @@ new key.
 
 from __future__ import annotations
 
+import importlib
 import os
 import stat
 import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, get_args
+from types import ModuleType
+from typing import TYPE_CHECKING, Literal, get_args
 
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from pydantic import SecretStr
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -25,6 +26,9 @@ from skyrelay.logs import get_logger
 from skyrelay.store.engine import Store
 from skyrelay.store.tables import Secret
 from skyrelay.store.transitions import audit
+
+if TYPE_CHECKING:
+    from cryptography.fernet import MultiFernet
 
 SecretName = Literal[
     "crowdsky.username",
@@ -115,7 +119,7 @@ class SecretStore:
         """
         self.check_key()
         old = self._lines(make=True)
-        new = old if len(old) > 1 else [Fernet.generate_key().decode(), *old]
+        new = old if len(old) > 1 else [_new_key(), *old]
         if new is not old:
             self._write(new)
         keys = self._multi(new)
@@ -128,9 +132,10 @@ class SecretStore:
         return len(rows)
 
     def _decrypted(self, keys: MultiFernet, row: Secret) -> SecretStr:
+        fernet = _fernet()
         try:
             return SecretStr(keys.decrypt(row.token.encode()).decode())
-        except InvalidToken:
+        except fernet.InvalidToken:
             raise ConfigurationError(
                 f"the key in {self._key_file} is not the one that {row.name} was encrypted with: put the "
                 f"right file there (secret_key_file), or run `skyrelay secrets forget` and enter all of them "
@@ -141,13 +146,15 @@ class SecretStore:
         return self._multi(self._lines(make=make))
 
     def _multi(self, lines: Sequence[str]) -> MultiFernet:
+        fernet = _fernet()
         try:
-            return MultiFernet([Fernet(line) for line in lines])
+            keys: MultiFernet = fernet.MultiFernet([fernet.Fernet(line) for line in lines])
         except ValueError:
             raise ConfigurationError(
                 f"{self._key_file} holds no key: one line of 44 characters is wanted, as `skyrelay secrets` "
                 "writes it"
             ) from None  # the text may be half a key
+        return keys
 
     def _lines(self, *, make: bool = False) -> list[str]:
         try:
@@ -167,7 +174,7 @@ class SecretStore:
 
     def _made(self) -> list[str]:
         """Make the key file, unless another process is quicker: then its key is ours."""
-        key = Fernet.generate_key().decode()
+        key = _new_key()
         try:
             self._key_file.parent.mkdir(parents=True, exist_ok=True)
             whole = self._written([key])
@@ -212,3 +219,13 @@ class SecretStore:
             _log.warning(
                 "the key file can be read by others", file=str(self._key_file), what_to_do="chmod 600"
             )
+
+
+def _new_key() -> str:
+    key: bytes = _fernet().Fernet.generate_key()
+    return key.decode()
+
+
+def _fernet() -> ModuleType:
+    """Load the cryptography (5 MB) in those processes alone that have a secret to read or to keep."""
+    return importlib.import_module("cryptography.fernet")

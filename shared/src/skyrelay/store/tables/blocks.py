@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, UniqueConstraint, false, text
+from sqlalchemy import ForeignKey, Index, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from skyrelay.domain.states import BlockState
-from skyrelay.store.tables.base import Base
+from skyrelay.store.tables.base import Base, partial_index
 
 
 class Block(Base):
@@ -34,12 +34,8 @@ class Block(Base):
             "exposure_s",
             "night",
         ),
-        Index(
-            "uq_blocks_stacking_telescope_id",
-            "telescope_id",
-            unique=True,
-            sqlite_where=text("state = 'stacking'"),
-            postgresql_where=text("state = 'stacking'"),
+        partial_index(
+            "uq_blocks_stacking_telescope_id", "telescope_id", where="state = 'stacking'", unique=True
         ),
     )
 

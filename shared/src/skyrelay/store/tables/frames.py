@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import DateTime, ForeignKey, Index, UniqueConstraint, false, text
+from sqlalchemy import DateTime, ForeignKey, Index, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
-from skyrelay.store.tables.base import Base
-
-
-def _where(condition: str) -> dict[str, Any]:
-    """Confine an index; a query that says so in the same words can use it."""
-    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+from skyrelay.store.tables.base import Base, partial_index
 
 
 class Frame(Base):
@@ -34,8 +28,8 @@ class Frame(Base):
         Index("ix_frames_telescope_id_target_id", "telescope_id", "target", "id"),
         Index("ix_frames_saved_local", "saved_local"),
         # Of few frames only: they lead no other query astray.
-        Index("ix_frames_not_ok_state_id", "state", "id", **_where("state <> 'ok'")),
-        Index("ix_frames_unstacked_seen_at", "seen_at", **_where("stack_id IS NULL")),
+        partial_index("ix_frames_not_ok_state_id", "state", "id", where="state <> 'ok'"),
+        partial_index("ix_frames_unstacked_seen_at", "seen_at", where="stack_id IS NULL"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)

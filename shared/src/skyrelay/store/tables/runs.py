@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, text
+from sqlalchemy import ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
 
-from skyrelay.store.tables.base import Base
+from skyrelay.store.tables.base import Base, partial_index
 
 
 class Run(Base):
@@ -19,13 +19,7 @@ class Run(Base):
 
     __tablename__ = "runs"
     __table_args__ = (
-        Index(
-            "uq_runs_open_telescope_id",
-            "telescope_id",
-            unique=True,
-            sqlite_where=text("ended_at IS NULL"),
-            postgresql_where=text("ended_at IS NULL"),
-        ),
+        partial_index("uq_runs_open_telescope_id", "telescope_id", where="ended_at IS NULL", unique=True),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import ForeignKey, Index, UniqueConstraint, false, text
+from sqlalchemy import ForeignKey, Index, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
-from skyrelay.store.tables.base import Base
+from skyrelay.store.tables.base import Base, partial_index
 
 
 class Stack(Base):
@@ -24,11 +24,8 @@ class Stack(Base):
         UniqueConstraint("telescope_id", "folder", "original_name"),
         Index("ix_stacks_block_id", "block_id"),
         # Of few stacks only, in the words in which queries ask for them.
-        Index(
-            "ix_stacks_offered",
-            "block_id",
-            sqlite_where=text("is_offered IS 1"),
-            postgresql_where=text("is_offered IS true"),
+        partial_index(
+            "ix_stacks_offered", "block_id", where="is_offered IS 1", on_postgresql="is_offered IS true"
         ),
     )
 
