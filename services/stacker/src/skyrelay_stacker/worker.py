@@ -20,6 +20,7 @@ from skyrelay.service import stop_on_signals
 from skyrelay.settings import Settings
 from skyrelay.store.accounts import settings_in_force
 from skyrelay.store.opening import open_store
+from skyrelay_stacker.patience import PatientAutoscaler
 from skyrelay_stacker.tasks import register_tasks
 from skyrelay_stacker.workshop import Workshop
 
@@ -96,6 +97,7 @@ def _stop_if(stop: threading.Event) -> None:
 
 def _work(app: Celery, most: int) -> None:
     """Run the worker, without Celery's command line, which loads Flower and a terminal's toolkit (20 MB)."""
+    app.conf.worker_autoscaler = PatientAutoscaler
     app.Worker(
         hostname=host_format("stacker@%h"),
         queues=[Queue.STACKER.value],
