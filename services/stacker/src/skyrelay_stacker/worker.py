@@ -13,6 +13,7 @@ from celery.signals import worker_process_init, worker_ready, worker_shutting_do
 from celery.utils.nodenames import host_format
 from celery.worker import state as worker_state
 
+import skyrelay_stacker.ahead  # noqa: F401 - see there
 from skyrelay.family import share_what_is_imported
 from skyrelay.queue.celery_app import EVENTS_EVERY_S, build_celery, keep_our_logs
 from skyrelay.queue.tasks import Queue
