@@ -7,7 +7,7 @@ ARG PIXELS=no
 FROM ${PYTHON_IMAGE} AS installer
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN apt-get -qq update && apt-get -qq install -y --no-install-recommends binutils >/dev/null && rm -rf /var/lib/apt/lists/*
-COPY .docker/slim /usr/local/bin/slim
+COPY .docker/slim .docker/lean_bytecode.py /usr/local/bin/
 
 FROM installer AS dependencies
 ARG REQUIREMENTS=requirements-light.lock
@@ -16,7 +16,8 @@ RUN python3 -m venv /opt/skyrelay \
  && /opt/skyrelay/bin/pip install --quiet --no-deps --require-hashes -r /src/${REQUIREMENTS} \
  && site=$(echo /opt/skyrelay/lib/python3*/site-packages) \
  && printf '/opt/ours\n/opt/pixels\n' >"$site/ours.pth" \
- && rm -rf "$site"/pip "$site"/pip-* && sh /usr/local/bin/slim "$site"
+ && rm -rf "$site"/pip "$site"/pip-* && sh /usr/local/bin/slim "$site" \
+ && python3 /usr/local/bin/lean_bytecode.py "$site"
 
 FROM installer AS pixels-yes
 COPY requirements.lock /src/

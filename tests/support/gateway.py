@@ -118,6 +118,6 @@ def running_gateway(
             yield client
         finally:
             client.close()
-            server.should_exit = True
+            server.stop()
             thread.join(10)
             celery.close()

@@ -25,7 +25,7 @@ from skyrelay.store.accounts import settings_on_page
 _log = structlog.stdlib.get_logger(__name__)
 _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 _TIDY_EVERY = timedelta(hours=1)
-_MAX_SLEEP_S = 1.0  # so that a signal is noticed within a second
+_MAX_SLEEP_S = 5.0  # a signal ends it at once, see `stop`
 
 
 def main(settings: Settings) -> int:

@@ -46,6 +46,7 @@ def redis_arguments(socket: Path) -> list[str]:
         "--unixsocketperm", "600",
         "--save", "",
         "--appendonly", "no",
+        "--hz", "2",
         "--maxmemory-policy", "noeviction",
         "--loglevel", "warning",
         "--dir", str(socket.parent),

@@ -14,8 +14,8 @@ from datetime import datetime, timedelta
 from redis import Redis
 
 BEATS = "skyrelay:beats"
-BEAT_EVERY = timedelta(seconds=5)
-CANARY_EVERY = timedelta(seconds=10)
+BEAT_EVERY = timedelta(seconds=10)
+CANARY_EVERY = timedelta(seconds=20)
 STALE_AFTER = timedelta(seconds=60)
 
 

@@ -24,6 +24,7 @@ EVENTS_EVERY_S = (
 )
 # Celery kills a child that has not begun within 4 s, and forks the next one: on a busy machine for ever.
 CHILD_STARTS_WITHIN_S = 60.0
+POLL_S = 5  # the broker answers at once when there is something, and so often when there is not (kombu: 1 s)
 NUDGE_EXPIRES_S = 300  # a nudge that nobody took is said again by the reconciler anyway
 
 
@@ -37,6 +38,7 @@ def build_celery(redis_url: str) -> Celery:
             "socket_timeout": 30,
             "socket_connect_timeout": 5,
             "health_check_interval": 25,
+            "polling_interval": POLL_S,
             "retry_policy": {"timeout": 5.0},
             "global_keyprefix": "skyrelay:",
         },
