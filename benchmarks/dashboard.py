@@ -182,7 +182,8 @@ def report_viewers(report: Report, pid: int, port: int, seconds: float) -> None:
         watched = 100 * busy_share(pid, seconds)
         goal = Goal(most=10, of="ours")
         report.add(f"{VIEWERS} watch, beside nobody", watched, alone, unit="% of a core", goal=goal)
-        report.add("memory (PSS) of the gateway with them", memory_mb(pid), unit="MB")
+        memory = Goal(most=120, of="ours")
+        report.add("memory (PSS) of the gateway with them", memory_mb(pid), unit="MB", goal=memory)
 
 
 @contextmanager
