@@ -90,8 +90,8 @@ def _is_nobody_there(handle: int, data_dir: Path) -> bool:
         return _take(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         raise ConfigurationError(
-            f"data_dir: {data_dir / _LOCK} cannot be locked ({error.strerror}), so that nobody can tell whether "
-            "services work there: have data_dir on a file system with locks"
+            f"data_dir: {data_dir / _LOCK} cannot be locked ({error.strerror}), so that nobody can tell "
+            "whether services work there: have data_dir on a file system with locks"
         ) from error
 
 

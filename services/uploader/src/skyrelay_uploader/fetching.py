@@ -17,7 +17,7 @@ from skyrelay.arrivals import AlreadyArriving
 from skyrelay.errors import SkyrelayError, TransientError
 from skyrelay.logs import get_logger
 from skyrelay.outbox.due import SENDABLE
-from skyrelay.outbox.leases import LEASE, renewing
+from skyrelay.outbox.leases import LEASE, renewal, renewing
 from skyrelay.outbox.outcomes import LONGEST_DELAY, growing_delay
 from skyrelay.queue.tasks import DeliveryMessage, StackMessage, TaskName
 from skyrelay.seestar.downloads import HttpFiles
@@ -223,8 +223,7 @@ def _is_jpeg(path: Path) -> bool:
 
 
 def _renew(workshop: Workshop, stack_id: int) -> None:
-    now = workshop.clock()
-    with workshop.store.write() as session:
+    with renewal(workshop.store, workshop.clock) as (session, now):
         session.execute(
             update(Stack)
             .where(Stack.id == stack_id, Stack.fetch_lease_until > now)
