@@ -136,8 +136,11 @@ def job_of(session: Session, stack_id: int) -> FetchJob:
 def _fetch(workshop: Workshop, job: FetchJob) -> list[int]:
     """Bring a stack home and write down how that went; give its deliveries that can be sent now."""
     try:
-        ensure_room(workshop, job.telescope, job.size_bytes)
-        with renewing(lambda: _renew(workshop, job.stack_id), every=workshop.renew_every):
+        with (
+            workshop.archive.on_disk(),
+            renewing(lambda: _renew(workshop, job.stack_id), every=workshop.renew_every),
+        ):
+            ensure_room(workshop, job.telescope, job.size_bytes)
             fetched = bring(workshop, job)
     except AlreadyArriving as error:
         _log.info("the stack is being fetched by another", reason=str(error))
