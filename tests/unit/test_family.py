@@ -6,9 +6,11 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
+import pytest
 
 from support.waiting import eventually
 
@@ -30,16 +32,57 @@ def ends():
         time.sleep(0.01)
     return 7
 
+def says_why():
+    sys.exit("no telescope")
+
+def cannot_flush():
+    class Full:
+        def flush(self): raise OSError("no space left")
+    sys.stdout = Full()
+    return 7
+
 def fails():
     raise RuntimeError("on purpose")
 
-members = {"stays": stays, "ends": ends, "fails": fails}
+members = {"stays": stays, "ends": ends, "fails": fails, "says_why": says_why, "cannot_flush": cannot_flush}
 sys.exit(run_family({name: members[name] for name in sys.argv[2:]}))
 """
 
 
-def _start(folder: Path, *names: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-c", _PROGRAM, str(folder), *names], stderr=subprocess.DEVNULL)
+# What happens to a family between two of its steps.
+_TOLD_TO_STOP_BEFORE_THE_FIRST_FORK = """
+import os, signal
+fork = os.fork
+
+def told_and_fork():
+    os.fork = fork
+    os.kill(os.getpid(), signal.SIGTERM)
+    return fork()
+
+os.fork = told_and_fork
+"""
+_ONE_IS_TOLD_TO_STOP_AT_ONCE = """
+import os, signal
+os.setpgid = lambda *_: os.kill(os.getpid(), signal.SIGTERM)
+"""
+_THE_PARENT_DIES_AT_ONCE = """
+import os, signal, sys, time
+from pathlib import Path
+
+def lose_parent(*_):
+    (Path(sys.argv[1]) / "orphan").write_text(str(os.getpid()))
+    parent = os.getppid()
+    os.kill(parent, signal.SIGKILL)
+    while os.getppid() == parent:
+        time.sleep(0.01)
+
+os.setpgid = lose_parent
+"""
+
+
+def _start(folder: Path, *names: str, before: str = "") -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", before + _PROGRAM, str(folder), *names]
+    return subprocess.Popen(command, stderr=subprocess.DEVNULL)
 
 
 def _pids(file: Path) -> list[int]:
@@ -52,11 +95,12 @@ def _is_gone(pid: int) -> bool:
 
 def test_when_one_ends_all_end_with_its_exit_code(tmp_path: Path) -> None:
     with _start(tmp_path, "stays", "ends") as family:
-        (stays, _), (ends,) = _pids(tmp_path / "stays"), _pids(tmp_path / "ends")
+        (stays, grandchild), (ends,) = _pids(tmp_path / "stays"), _pids(tmp_path / "ends")
         assert len({family.pid, stays, ends}) == 3
         (tmp_path / "end").touch()
         assert family.wait(30) == 7
         assert _is_gone(stays)
+        eventually(lambda: _is_gone(grandchild))
 
 
 def test_one_that_fails_takes_the_others_along(tmp_path: Path) -> None:
@@ -78,3 +122,46 @@ def test_told_to_stop_it_tells_all(tmp_path: Path) -> None:
         family.terminate()
         family.wait(30)
         eventually(lambda: all(map(_is_gone, members)))
+
+
+@pytest.mark.parametrize("before", [_TOLD_TO_STOP_BEFORE_THE_FIRST_FORK, _ONE_IS_TOLD_TO_STOP_AT_ONCE])
+def test_told_to_stop_while_it_begins_it_stops(tmp_path: Path, before: str) -> None:
+    with _start(tmp_path, "stays", before=before) as family:
+        try:
+            family.wait(30)
+        finally:
+            family.kill()
+
+
+def test_one_whose_parent_has_died_already_does_not_begin(tmp_path: Path) -> None:
+    with _start(tmp_path, "stays", before=_THE_PARENT_DIES_AT_ONCE) as family:
+        assert family.wait(30) == -signal.SIGKILL
+        [orphan] = _pids(tmp_path / "orphan")
+        try:
+            eventually(lambda: _is_gone(orphan))
+        finally:
+            with suppress(ProcessLookupError):
+                os.kill(orphan, signal.SIGKILL)
+    assert not (tmp_path / "stays").exists()
+
+
+@pytest.mark.parametrize(("member", "code"), [("says_why", 1), ("cannot_flush", 7)])
+def test_however_one_leaves_its_exit_code_is_told(tmp_path: Path, member: str, code: int) -> None:
+    with _start(tmp_path, member, "stays") as family:
+        assert family.wait(30) == code
+
+
+_LOADING = """
+import os, threading
+from skyrelay.service import installed_services
+before = set(os.listdir("/proc/self/fd"))
+for name in ("stacker", "intake", "scheduler"):
+    installed_services()[name].load()
+print(threading.active_count(), set(os.listdir("/proc/self/fd")) <= before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_what_is_loaded_before_the_fork_opens_neither_threads_nor_files() -> None:
+    ran = subprocess.run([sys.executable, "-c", _LOADING], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["1", "True"]

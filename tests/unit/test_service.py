@@ -77,3 +77,13 @@ def test_a_service_that_does_not_exist_is_refused_with_those_that_do() -> None:
 
 def test_all_services_are_found() -> None:
     assert set(_SERVICES) <= set(installed_services())
+
+
+def test_a_service_that_is_told_to_stop_before_it_works_leaves(tmp_path: Path) -> None:
+    """In a container it is the first process, which a signal without a handler does not reach."""
+    config = tmp_path / "skyrelay.yaml"
+    os.mkfifo(config)
+    command = [sys.executable, "-m", "skyrelay.service", "intake", "--config", str(config)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as service, config.open("w"):  # opened by both
+        service.terminate()
+        assert service.wait(60) == 0

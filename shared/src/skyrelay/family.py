@@ -21,6 +21,7 @@ from skyrelay.logs import get_logger
 _STOP_WITHIN_S = 15.0  # compose kills after 20
 _LOOK_EVERY_S = 0.1
 _PR_SET_PDEATHSIG = 1
+_TO_STOP = (signal.SIGTERM, signal.SIGINT)
 
 _log = get_logger(__name__)
 
@@ -37,10 +38,12 @@ def run_family(members: Mapping[str, Callable[[], int]]) -> int:
     """
     share_what_is_imported()
     family = _Family()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    signal.pthread_sigmask(signal.SIG_BLOCK, _TO_STOP)  # what comes now is for all, once all are there
+    for number in _TO_STOP:
         signal.signal(number, family.stop)
     for name, work in members.items():
         family.add(name, work)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _TO_STOP)
     return family.wait()
 
 
@@ -57,9 +60,10 @@ class _Family:
 
     def add(self, name: str, work: Callable[[], int]) -> None:
         """Fork one that works."""
+        parent = os.getpid()
         pid = os.fork()
         if pid == 0:
-            _work_and_leave(work)
+            _work_and_leave(work, parent)
         self._names[pid] = name
 
     def stop(self, _number: int, _frame: FrameType | None) -> None:
@@ -84,9 +88,10 @@ class _Family:
         deadline = time.monotonic() + _STOP_WITHIN_S
         while self._names and time.monotonic() < deadline:
             pid, _ = os.waitpid(-1, os.WNOHANG)
-            self._names.pop(pid, None)
             if pid == 0:
                 time.sleep(_LOOK_EVERY_S)
+            elif self._names.pop(pid, None):
+                _signal_group(pid, signal.SIGKILL)  # what it left behind
         for pid in self._names:
             _signal_group(pid, signal.SIGKILL)
 
@@ -96,23 +101,46 @@ class _Family:
                 os.kill(pid, number)
 
 
-def _work_and_leave(work: Callable[[], int]) -> None:
+def _work_and_leave(work: Callable[[], int], parent: int) -> None:
     """Do what a process of its own does, and never come back into what the parent was doing."""
     code = 1
     try:
-        os.setpgid(0, 0)  # with all that it forks, to be ended with it
-        _die_with_parent()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_DFL)
+        _begin(parent)
         code = work()
     except SystemExit as leaving:
-        code = leaving.code if isinstance(leaving.code, int) else 0
+        code = _exit_code(leaving)
     except Exception:  # noqa: BLE001 - said here, since nobody is above
         _log.exception("a service failed")
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+        try:
+            _flush()
+        finally:
+            os._exit(code)
+
+
+def _begin(parent: int) -> None:
+    """Be a process of one's own: the parent's signals reach it again once they no longer mean all."""
+    os.setpgid(0, 0)  # with all that it forks, to be ended with it
+    for number in _TO_STOP:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _TO_STOP)
+    _die_with_parent()
+    if os.getppid() != parent:  # it died before that, and nobody would tell
+        raise SystemExit(1)
+
+
+def _exit_code(leaving: SystemExit) -> int:
+    """Give what the interpreter would leave with: words are an error, which it says."""
+    if leaving.code is None or isinstance(leaving.code, int):
+        return leaving.code or 0
+    _log.error("a service ended", problem=str(leaving.code))
+    return 1
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # a full disk, a reader that has gone, a closed stream
+            stream.flush()
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:

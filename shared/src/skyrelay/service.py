@@ -59,6 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("names", nargs="+", choices=sorted(services), metavar="NAME")
     parser.add_argument("--config", type=Path)
     options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, _leave)
     configure_logs("+".join(options.names))
     try:
         settings = load_settings(options.config)
@@ -66,6 +67,11 @@ def main(arguments: list[str] | None = None) -> int:
         return _say_wrong(error)
     works = {name: partial(_run, name, services[name].load(), settings) for name in options.names}
     return run_family(works) if len(works) > 1 else works[options.names[0]]()
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    """End before the work has begun: a container's first process is not ended by the kernel."""
+    sys.exit(0)
 
 
 def _run(name: str, work: ServiceMain, settings: Settings) -> int:

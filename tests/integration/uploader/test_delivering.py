@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sqlite3
 import threading
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -235,7 +239,7 @@ def test_retry_after_is_honoured(home: Home) -> None:
     home.crowdsky.show("upload_stack", Fault(mode="status", status=503, retry_after=600, times=1))
     home.work()
     delivery = home.delivery(stack_id)
-    assert (delivery.state, delivery.attempts) == (DeliveryState.RETRYING, 1)
+    assert (delivery.state, delivery.attempts) == (DeliveryState.PENDING, 1)
     assert delivery.next_attempt_at is not None
     assert timedelta(minutes=9) < delivery.next_attempt_at - home.clock() < timedelta(minutes=12)
 
@@ -606,6 +610,37 @@ def test_a_stack_that_another_host_has_fetched_is_fetched_again_and_sent(home: H
     assert state(home, stack_id) == DeliveryState.ACCEPTED
     (sent,) = home.crowdsky.uploads
     assert sent.thumbnail_as is not None
+
+
+def test_a_disk_that_fails_is_booked_with_the_stack_and_the_stack_tried_again(home: Home) -> None:
+    stack_id = home.add_stack()
+    fetch_stack(home.workshop(), stack_id)
+    home.said.clear()
+    home.changes["archive"] = {"path": str(home.folder / "archive of another host")}
+
+    home.work(replace(home.workshop(), free_bytes=fail_to_read))
+
+    delivery = home.delivery(stack_id)
+    assert (delivery.state, delivery.attempts) == (DeliveryState.PENDING, 1)
+    assert "Input/output error" in delivery.reason
+    home.work(after=timedelta(hours=1))
+    assert state(home, stack_id) in {DeliveryState.ACCEPTED, DeliveryState.CONFIRMED}
+
+
+def test_a_disk_that_fails_while_a_stack_is_fetched_is_booked_too(home: Home) -> None:
+    stack_id = home.add_stack()
+
+    home.work(replace(home.workshop(), free_bytes=fail_to_read))
+
+    with home.store.read() as session:
+        stack = session.get_one(Stack, stack_id)
+    assert stack.fetch_attempts == 1
+    assert "Input/output error" in (stack.fetch_error or "")
+    assert stack.fetch_lease_until is None
+
+
+def fail_to_read(_: Path) -> int:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
 def test_a_stack_that_is_neither_in_this_archive_nor_the_same_on_its_telescope_is_not_sent(

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import signal
 import stat
+import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -12,11 +17,13 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import select
+from sqlalchemy import inspect, select
 
 from skyrelay.backup import BackupError, restore, save, upgrade
 from skyrelay.backup.rows import tables_of
+from skyrelay.data_dir_use import nobody_works_in
 from skyrelay.domain.states import BlockState
+from skyrelay.errors import ConfigurationError
 from skyrelay.settings import Settings
 from skyrelay.store.engine import Store
 from skyrelay.store.migrate import check_migrated, migrate
@@ -197,6 +204,156 @@ def test_a_key_that_cannot_be_put_in_place_leaves_rows_and_keys_as_they_were(
     assert everything(other) == before
     assert elsewhere.key_path.read_bytes() == key
     assert [file.name for file in (elsewhere.data_dir / "keys").iterdir()] == ["garden.pem"]
+
+
+# Restores a backup and is killed at a moment of it.
+_CUT_SHORT = """
+import os, signal, sys
+from datetime import UTC, datetime
+from pathlib import Path
+from skyrelay.backup import replacing, restore
+from skyrelay.settings import Settings
+from skyrelay.store.engine import Store
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def swap_and_die(files, connection):
+    swap(files, connection)
+    die()
+
+data, url, file, moment = sys.argv[1:]
+if moment == "before the keys change":
+    replacing._keep = die
+elif moment == "between keys and rows":
+    swap, replacing.Replacing.swap = replacing.Replacing.swap, swap_and_die
+else:
+    replacing.Replacing.__exit__ = die
+settings = Settings(data_dir=Path(data), setup="done")
+restore(settings, Store(url), Path(file), now=datetime.now(UTC), replace=True)
+"""
+
+
+@pytest.fixture
+def with_key(settings: Settings, other: Store, tmp_path: Path) -> Path:
+    """Give a backup of another home, with its keys."""
+    migrate(other)
+    keep_secret(settings, other, "theirs")
+    for name in ("garden.pem", "roof.pem"):
+        (settings.data_dir / "keys").mkdir(exist_ok=True)
+        (settings.data_dir / "keys" / name).write_text("theirs")
+    save(settings, other, tmp_path / "theirs.zip", now=_NOW, with_key=True)
+    return tmp_path / "theirs.zip"
+
+
+def keep_secret(settings: Settings, store: Store, value: str) -> None:
+    secrets = SecretStore(store, settings.key_path)
+    secrets.put("crowdsky.password", SecretStr(value), now=_NOW, actor="person")
+
+
+@pytest.fixture
+def home(settings: Settings, store: Store, tmp_path: Path) -> Settings:
+    """Give a home with a key of its own, and one of two telescopes' keys."""
+    home = settings.model_copy(update={"data_dir": tmp_path / "home"})
+    keep_secret(home, store, "own")
+    (home.data_dir / "keys").mkdir()
+    (home.data_dir / "keys" / "garden.pem").write_text("own")
+    return home
+
+
+def state_of(home: Settings, store: Store) -> tuple[str, dict[str, str]]:
+    """Give the secret, read with the key that is there, and each telescope's key; hidden files too."""
+    secret = SecretStore(store, home.key_path).read()["crowdsky.password"].get_secret_value()
+    folder = home.data_dir / "keys"
+    return secret, {file.name: file.read_text() for file in folder.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("moment", "is_restored", "begins_by"),
+    [
+        ("before the keys change", False, "starting"),
+        ("between keys and rows", False, "starting"),
+        ("between keys and rows", False, "restoring"),
+        ("after the rows", True, "starting"),
+    ],
+)
+def test_a_restore_that_is_killed_leaves_keys_and_rows_that_belong_together(
+    home: Settings,
+    store: Store,
+    database_url: str,
+    with_key: Path,
+    moment: str,
+    is_restored: bool,
+    begins_by: str,
+) -> None:
+    arguments = [str(home.data_dir), database_url, str(with_key), moment]
+    ran = subprocess.run([sys.executable, "-c", _CUT_SHORT, *arguments], check=False, timeout=120)
+    assert ran.returncode == -signal.SIGKILL
+    if begins_by == "starting":
+        assert upgrade(home, store, now=_NOW) is None
+    else:
+        with pytest.raises(BackupError, match="holds a home already"):
+            restore(home, store, with_key, now=_NOW)
+    theirs = {"garden.pem": "theirs", "roof.pem": "theirs"}
+    assert state_of(home, store) == (("theirs", theirs) if is_restored else ("own", {"garden.pem": "own"}))
+    assert list(home.data_dir.glob("restore.journal")) == []
+    assert list(home.data_dir.glob(".*")) == []
+    assert not [name for name in everything(store) if name.startswith("skyrelay")]
+    with store.engine.connect() as connection:
+        assert not [name for name in inspect(connection).get_table_names() if name.startswith("skyrelay")]
+
+
+def test_a_restore_under_way_is_not_undone_by_one_who_starts(
+    home: Settings, store: Store, database_url: str, with_key: Path
+) -> None:
+    arguments = [str(home.data_dir), database_url, str(with_key), "between keys and rows"]
+    subprocess.run([sys.executable, "-c", _CUT_SHORT, *arguments], check=False, timeout=120)
+    refused = pytest.raises(ConfigurationError)
+    with nobody_works_in(home.data_dir), refused:
+        upgrade(home, store, now=_NOW)
+    assert (home.data_dir / "keys" / "garden.pem").read_text() == "theirs"
+
+
+@pytest.mark.parametrize("is_broken", [True, False])
+def test_a_file_system_without_hard_links_is_no_obstacle(
+    home: Settings, store: Store, with_key: Path, monkeypatch: pytest.MonkeyPatch, *, is_broken: bool
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refuse)
+    save(home, store, home.data_dir / "copy.zip", now=_NOW, with_key=True)
+    if is_broken:
+        (home.data_dir / "keys" / "roof.pem").mkdir()
+        with pytest.raises(BackupError, match="cannot be restored"):
+            restore(home, store, with_key, now=_NOW, replace=True)
+        (home.data_dir / "keys" / "roof.pem").rmdir()
+        assert state_of(home, store) == ("own", {"garden.pem": "own"})
+    else:
+        restore(home, store, with_key, now=_NOW, replace=True)
+        assert state_of(home, store)[0] == "theirs"
+
+
+def test_a_key_that_is_too_large_is_refused_by_name(
+    home: Settings, store: Store, with_key: Path, tmp_path: Path
+) -> None:
+    large = b"k" * (1024 * 1024 + 1)
+    changed = rewritten(with_key, tmp_path / "large.zip", "files/keys/roof.pem", large)
+    with pytest.raises(BackupError, match=r"files/keys/roof\.pem in the backup is too large"):
+        restore(home, store, changed, now=_NOW, replace=True)
+    (home.data_dir / "keys" / "roof.pem").write_bytes(large)
+    with pytest.raises(BackupError, match=r"roof\.pem is too large"):
+        save(home, store, tmp_path / "copy.zip", now=_NOW, with_key=True)
+    assert not (tmp_path / "copy.zip").exists()
+
+
+def test_a_hidden_file_beside_the_keys_is_in_no_backup_since_none_would_take_it_back(
+    home: Settings, store: Store, tmp_path: Path
+) -> None:
+    (home.data_dir / "keys" / ".garden.pem.swp").write_text("an editor's")
+    manifest = save(home, store, tmp_path / "copy.zip", now=_NOW, with_key=True)
+    assert "keys/garden.pem" in manifest.files
+    assert "keys/.garden.pem.swp" not in manifest.files
 
 
 def rewritten(file: Path, changed: Path, name: str, content: bytes) -> Path:

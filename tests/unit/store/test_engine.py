@@ -7,12 +7,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from skyrelay.errors import ConfigurationError
 from skyrelay.store.engine import Store
@@ -193,3 +193,25 @@ def test_a_forked_child_leaves_its_parents_connections_alone(store: Store, datab
         [sys.executable, "-c", _FORKING, database_url], capture_output=True, text=True, check=False
     )
     assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_a_writer_that_may_wait_for_a_moment_only_gives_up_and_the_next_waits_again(
+    store: Store, other: Store
+) -> None:
+    with store.write() as writing:
+        writing.add(Destination(name="crowdsky"))
+        writing.flush()
+        with pytest.raises(OperationalError), other.write(within=timedelta(milliseconds=50)) as late:
+            late.add(Destination(name="late"))
+        waiting = threading.Thread(target=lambda: _add(other, "second"))
+        waiting.start()
+        waiting.join(0.3)
+        assert waiting.is_alive()
+    waiting.join(20)
+    with store.read() as session:
+        assert set(session.scalars(select(Destination.name))) == {"crowdsky", "second"}
+
+
+def _add(store: Store, name: str) -> None:
+    with store.write() as session:
+        session.add(Destination(name=name))

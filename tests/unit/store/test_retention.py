@@ -36,10 +36,26 @@ def test_steps_older_than_the_limit_go_and_the_others_stay(store: Store) -> None
 
 
 def test_many_old_steps_go_in_portions_the_oldest_first(store: Store) -> None:
-    steps(store, 6 * YEAR, 5 * YEAR, 4 * YEAR)
+    steps(store, 6 * YEAR, 5 * YEAR, 4 * YEAR, YEAR)
     with store.write() as session:
         assert forget_history(session, NOW - 3 * YEAR, most=2) == 2
-    assert ages(store) == [4 * YEAR]
+    assert ages(store) == [4 * YEAR, YEAR]
+
+
+def test_no_number_of_a_step_is_given_twice(store: Store) -> None:
+    """A live page's place in the log is a number: it would not see a step whose number it has seen."""
+    steps(store, 5 * YEAR, 4 * YEAR)
+    place = latest(store)
+    with store.write() as session:
+        forget_history(session, NOW - 3 * YEAR)
+    steps(store, timedelta(0))
+    assert latest(store) > place
+    assert ages(store) == [4 * YEAR, timedelta(0)]
+
+
+def latest(store: Store) -> int:
+    with store.read() as session:
+        return session.scalars(select(AuditEntry.id).order_by(AuditEntry.id.desc())).first() or 0
 
 
 @pytest.mark.parametrize(("ended_ago", "left"), [(4 * YEAR, 0), (YEAR, 1), (None, 1)])

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from pydantic import AwareDatetime, ConfigDict
-from sqlalchemy import Select, and_, or_, select, tuple_
+from sqlalchemy import ColumnElement, Select, and_, literal, or_, select, tuple_
 from sqlalchemy.orm import Session
 
 from skyrelay.store.tables import AuditEntry
@@ -65,9 +65,7 @@ def list_audit(session: Session, page: PageRequest, filters: AuditFilters) -> Pa
     """List the audit log, the latest first; a cursor is the id of a row."""
     query = _confined(select(AuditEntry), filters)
     if page.after_id is not None:
-        # By time and not by id, as the filters are: an index gives both at once.
-        last_at = select(AuditEntry.at).where(AuditEntry.id == page.after_id).scalar_subquery()
-        query = query.where(tuple_(AuditEntry.at, AuditEntry.id) < tuple_(last_at, page.after_id))
+        query = query.where(_follows(session, page.after_id))
     query = query.order_by(AuditEntry.at.desc(), AuditEntry.id.desc()).limit(page.limit + 1)
     rows, cursor = cut(session.scalars(query).all(), page.limit, lambda row: str(row.id))
     return Page(items=tuple(AuditView.model_validate(row) for row in rows), next_cursor=cursor)
@@ -90,6 +88,17 @@ def entries_after(session: Session, after_id: int, up_to: int | None, most: int)
     if up_to is not None:
         query = query.where(AuditEntry.id <= up_to)
     return session.scalars(query).all()
+
+
+def _follows(session: Session, last_id: int) -> ColumnElement[bool]:
+    """Tell what comes after a row in the list, by its id alone where it has been forgotten meanwhile."""
+    last_at = session.scalar(select(AuditEntry.at).where(AuditEntry.id == last_id))
+    if last_at is None:
+        return AuditEntry.id < last_id
+    # By time and not by id, as the filters are: an index gives both at once.
+    return tuple_(AuditEntry.at, AuditEntry.id) < tuple_(
+        literal(last_at, AuditEntry.at.type), literal(last_id)
+    )
 
 
 def _confined(query: Select[AuditEntry], filters: AuditFilters) -> Select[AuditEntry]:

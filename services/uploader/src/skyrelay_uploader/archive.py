@@ -84,7 +84,7 @@ class Archive:
         telescope, target, name
             What it is called; unsafe characters are replaced.
         """
-        with self._disk():
+        with self.on_disk():
             sha256, size_bytes = sha256_of(arrived), arrived.stat().st_size
             folder = self._root / safe_component(telescope) / safe_component(target)
             folder.mkdir(parents=True, exist_ok=True)
@@ -106,8 +106,9 @@ class Archive:
         return self._root / safe_component(telescope)
 
     @contextmanager
-    def _disk(self) -> Iterator[None]:
+    def on_disk(self) -> Iterator[None]:
+        """Say as `TransientError` what the disk says of what is done inside, so that it can be booked."""
         try:
             yield
         except OSError as error:
-            raise TransientError(f"the archive {self._root} cannot be written: {error.strerror}") from error
+            raise TransientError(f"the archive {self._root} cannot be used: {error.strerror}") from error

@@ -16,7 +16,7 @@ from skyrelay.errors import SkyrelayError
 from skyrelay.logs import get_logger
 from skyrelay.outbox import accounts
 from skyrelay.outbox.accounts import Account, Admission
-from skyrelay.outbox.leases import LEASE, renewing
+from skyrelay.outbox.leases import LEASE, renewal, renewing
 from skyrelay.outbox.outcomes import outcome_of
 from skyrelay.queue.tasks import DeliveryMessage, TaskName
 from skyrelay.store.tables import Block, Delivery, Stack
@@ -160,8 +160,7 @@ def _upload_here(workshop: Workshop, parcel: StackParcel) -> StackUpload:
 
 
 def _renew(workshop: Workshop, delivery_id: int) -> None:
-    now = workshop.clock()
-    with workshop.store.write() as session:
+    with renewal(workshop.store, workshop.clock) as (session, now):
         session.execute(
             update(Delivery)
             .where(Delivery.id == delivery_id, Delivery.lease_until > now)

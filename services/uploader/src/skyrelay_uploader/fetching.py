@@ -17,7 +17,7 @@ from skyrelay.arrivals import AlreadyArriving
 from skyrelay.errors import SkyrelayError, TransientError
 from skyrelay.logs import get_logger
 from skyrelay.outbox.due import SENDABLE
-from skyrelay.outbox.leases import LEASE, renewing
+from skyrelay.outbox.leases import LEASE, renewal, renewing
 from skyrelay.outbox.outcomes import LONGEST_DELAY, growing_delay
 from skyrelay.queue.tasks import DeliveryMessage, StackMessage, TaskName
 from skyrelay.seestar.downloads import HttpFiles
@@ -136,8 +136,11 @@ def job_of(session: Session, stack_id: int) -> FetchJob:
 def _fetch(workshop: Workshop, job: FetchJob) -> list[int]:
     """Bring a stack home and write down how that went; give its deliveries that can be sent now."""
     try:
-        ensure_room(workshop, job.telescope, job.size_bytes)
-        with renewing(lambda: _renew(workshop, job.stack_id), every=workshop.renew_every):
+        with (
+            workshop.archive.on_disk(),
+            renewing(lambda: _renew(workshop, job.stack_id), every=workshop.renew_every),
+        ):
+            ensure_room(workshop, job.telescope, job.size_bytes)
             fetched = bring(workshop, job)
     except AlreadyArriving as error:
         _log.info("the stack is being fetched by another", reason=str(error))
@@ -223,8 +226,7 @@ def _is_jpeg(path: Path) -> bool:
 
 
 def _renew(workshop: Workshop, stack_id: int) -> None:
-    now = workshop.clock()
-    with workshop.store.write() as session:
+    with renewal(workshop.store, workshop.clock) as (session, now):
         session.execute(
             update(Stack)
             .where(Stack.id == stack_id, Stack.fetch_lease_until > now)

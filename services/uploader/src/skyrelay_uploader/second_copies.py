@@ -29,11 +29,12 @@ def ensure_here(workshop: Workshop, stack_id: int) -> bool:
     """
     with workshop.store.read() as session:
         stack, job = session.get_one(Stack, stack_id), job_of(session, stack_id)
-    if workshop.archive.locate(stack.archive_path or "").is_file():
-        return False
     try:
-        ensure_room(workshop, job.telescope, job.size_bytes)
-        kept = bring(workshop, job).stack
+        with workshop.archive.on_disk():
+            if workshop.archive.locate(stack.archive_path or "").is_file():
+                return False
+            ensure_room(workshop, job.telescope, job.size_bytes)
+            kept = bring(workshop, job).stack
     except SkyrelayError as error:  # this stack's trouble, not the server's: the others go on
         raise StackUnreadable(f"{stack.archive_path} is not in this archive, and {error}") from error
     if (kept.path, kept.sha256) != (stack.archive_path, stack.sha256):

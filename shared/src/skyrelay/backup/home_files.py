@@ -8,6 +8,7 @@ from pathlib import Path
 from skyrelay.settings import Settings
 
 KEY_MEMBER = "secret.key"
+MOST_FILE_BYTES = 1024 * 1024  # a key, or credentials
 _SECRET_FILES = ("cloud_state.json",)  # the node's credentials
 _SECRET_FOLDERS = ("keys",)  # the telescopes' keys
 
@@ -21,7 +22,7 @@ def secret_files(settings: Settings) -> Iterator[tuple[str, Path]]:
             yield name, settings.data_dir / name
     for folder in _SECRET_FOLDERS:
         for file in sorted((settings.data_dir / folder).glob("*")):
-            if file.is_file() and not file.is_symlink():
+            if _is_plain(file.name) and file.is_file() and not file.is_symlink():
                 yield f"{folder}/{file.name}", file
 
 

@@ -17,9 +17,9 @@ from sqlalchemy import Connection, Table, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from skyrelay.backup.errors import BackupError
-from skyrelay.backup.home_files import in_words, place_of
+from skyrelay.backup.home_files import MOST_FILE_BYTES, in_words, place_of
 from skyrelay.backup.manifest import Manifest, SavedTable, read_manifest
-from skyrelay.backup.replacing import Replacing
+from skyrelay.backup.replacing import Replacing, settle
 from skyrelay.backup.rows import continue_numbering, delete_rows, read_rows, tables_of, write_rows
 from skyrelay.errors import ConfigurationError
 from skyrelay.settings import Settings
@@ -28,7 +28,6 @@ from skyrelay.store.migrate import migrate
 from skyrelay.store.secrets import SecretStore
 
 _LONGEST_LINE = 64 * 1024 * 1024  # bytes; a row is a few hundred
-_MOST_FILE_BYTES = 1024 * 1024  # a key, or credentials
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +63,15 @@ def restore(
     """
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
+        settle(settings, store)
         with ZipFile(file) as archive, tempfile.TemporaryDirectory(dir=settings.data_dir) as beside:
             manifest = read_manifest(archive)
             files = _checked_files(settings, archive, manifest)
             with _staged(archive, manifest, Path(beside)) as staged:
                 migrate(store)
-                with Replacing(files) as replacing:  # a key that fails to come takes the rows back with it
+                with Replacing(
+                    settings, store, files
+                ) as replacing:  # a key that fails to come takes the rows back with it
                     _exchange(staged, store, replacing, replace=replace)
             _forget_unreadable(settings, store, now)
     except (BadZipFile, EOFError, ZlibError, RuntimeError) as error:  # RuntimeError: a member is encrypted
@@ -156,23 +158,24 @@ def _exchange(staged: Store, store: Store, files: Replacing, *, replace: bool) -
         for table in tables:
             write_rows(connection, table, table.columns.keys(), read_rows(source, table))
         continue_numbering(connection, tables)
-        files.swap()
+        files.swap(connection)
 
 
 def _any_row(connection: Connection, tables: Sequence[Table]) -> bool:
     return any(connection.execute(select(table).limit(1)).first() for table in tables)
 
 
-def _checked_files(settings: Settings, archive: ZipFile, manifest: Manifest) -> dict[Path, bytes]:
+def _checked_files(settings: Settings, archive: ZipFile, manifest: Manifest) -> dict[str, bytes]:
     """Read the files before anything is changed; their names decide nothing but which of ours they are."""
     read = {}
     for name in manifest.files:
-        place = place_of(settings, name)
-        if place is None:
+        if place_of(settings, name) is None:
             raise BackupError(f"the backup holds a file that is none of ours: {name[:100]!r}")
         try:
             with archive.open(f"files/{name}") as member:
-                read[place] = member.read(_MOST_FILE_BYTES)
+                read[name] = member.read(MOST_FILE_BYTES + 1)
         except KeyError as error:
             raise BackupError(f"the backup is damaged: files/{name[:100]} is missing") from error
+        if len(read[name]) > MOST_FILE_BYTES:
+            raise BackupError(f"files/{name[:100]} in the backup is too large for what it is")
     return read

@@ -29,13 +29,18 @@ from sqlalchemy.types import TypeEngine
 
 _VERSION_TABLE = "alembic_version"
 _ROWS_AT_A_TIME = 1000
+MARK = "skyrelay_restored_"  # begins the name of the table by which a restore says that it is committed
 
 
 def tables_of(connection: Connection) -> Sequence[Table]:
     """Give our tables, those that others refer to first."""
     metadata = MetaData()
     metadata.reflect(connection, resolve_fks=True)
-    tables = [table for table in metadata.sorted_tables if table.name != _VERSION_TABLE]
+    tables = [
+        table
+        for table in metadata.sorted_tables
+        if table.name != _VERSION_TABLE and not table.name.startswith(MARK)
+    ]
     for column in (column for table in tables for column in table.columns):
         if isinstance(column.type, JSON):  # nothing is to stay nothing, and not become JSON's null
             column.type = JSON(none_as_null=True)

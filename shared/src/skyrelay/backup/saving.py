@@ -14,7 +14,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, Table
 
 from skyrelay.backup.errors import BackupError
-from skyrelay.backup.home_files import secret_files
+from skyrelay.backup.home_files import MOST_FILE_BYTES, secret_files
 from skyrelay.backup.manifest import NAME, Manifest, SavedTable
 from skyrelay.backup.rows import read_rows, tables_of
 from skyrelay.settings import Settings
@@ -52,12 +52,23 @@ def save(settings: Settings, store: Store, file: Path, *, now: datetime, with_ke
                 manifest = _write(settings, store, ZipFile(stream, "w", ZIP_DEFLATED), now, with_key)
                 stream.flush()
                 os.fsync(stream.fileno())
-            os.link(half, file)  # never over another one
+            _name(Path(half), file)
         finally:
-            Path(half).unlink()
+            Path(half).unlink(missing_ok=True)
     except OSError as error:
         raise BackupError(f"{file} cannot be written ({error.strerror})") from error
     return manifest
+
+
+def _name(half: Path, file: Path) -> None:
+    """Give a file its name, never over another one."""
+    try:
+        os.link(half, file)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system that knows no links
+        file.touch(0o600, exist_ok=False)
+        half.replace(file)
 
 
 def _write(settings: Settings, store: Store, archive: ZipFile, now: datetime, with_key: bool) -> Manifest:
@@ -68,6 +79,8 @@ def _write(settings: Settings, store: Store, archive: ZipFile, now: datetime, wi
         saved = [_write_table(archive, connection, table) for table in tables_of(connection)]
         files = list(secret_files(settings))
         for name, place in files if with_key else []:
+            if place.stat().st_size > MOST_FILE_BYTES:
+                raise BackupError(f"{place} is too large for a key or credentials: take it away first")
             archive.write(place, f"files/{name}")
         names = tuple(name for name, _ in files)
         manifest = Manifest(

@@ -10,6 +10,7 @@ import typer
 from skyrelay.backup import restore as put_back
 from skyrelay.backup import save
 from skyrelay.backup.manifest import default_name
+from skyrelay.backup.replacing import settle
 from skyrelay.backup.restoring import rows_there
 from skyrelay.backup.upgrading import FOLDER
 from skyrelay.cli.data_dir import claim_data_dir
@@ -56,6 +57,7 @@ def restore(
     settings, now = load_settings(config), utc_now()
     with claim_data_dir(settings.data_dir), nobody_works_in(settings.data_dir):
         store = Store(settings.database)
+        settle(settings, store)
         if there := rows_there(store):
             question = f"The database holds {there} rows. Replace them by what {file.name} holds?"
             if not replace and not typer.confirm(question):

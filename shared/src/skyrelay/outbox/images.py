@@ -22,7 +22,7 @@ from skyrelay.logs import get_logger
 from skyrelay.outbox import accounts
 from skyrelay.outbox.accounts import Account, Admission
 from skyrelay.outbox.due import is_due, is_lost
-from skyrelay.outbox.leases import LEASE, RENEW_EVERY, renewing
+from skyrelay.outbox.leases import LEASE, RENEW_EVERY, renewal, renewing
 from skyrelay.outbox.measurements import spread_outcome
 from skyrelay.outbox.settling import AT_REST, book_failed_send, bury, move_to_retrying, sent_then
 from skyrelay.store.engine import Store
@@ -76,7 +76,7 @@ def send_due_image(
     if parcel is None:
         return False
     try:
-        with renewing(lambda: _renew(store, parcel.delivery_id, clock()), every=renew_every):
+        with renewing(lambda: _renew(store, parcel.delivery_id, clock), every=renew_every):
             stored = send(parcel.file, parcel.name)
     except SkyrelayError as error:
         _book_failure(store, account, parcel, sent_at, error, clock())
@@ -147,8 +147,8 @@ def _utc_day(moment: datetime) -> str:
     return moment.astimezone(UTC).date().isoformat()
 
 
-def _renew(store: Store, delivery_id: int, now: datetime) -> None:
-    with store.write() as session:
+def _renew(store: Store, delivery_id: int, clock: Callable[[], datetime]) -> None:
+    with renewal(store, clock) as (session, now):
         held = update(Delivery).where(Delivery.id == delivery_id, Delivery.lease_until > now)
         session.execute(held.values(lease_until=now + LEASE))
 

@@ -10,6 +10,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from skyrelay.mounts import MOUNTINFO, file_system_of, is_network_file_system
 _BUSY_TIMEOUT_MS = 30_000  # longer than any of our own transactions by three orders of magnitude
 _LOCKED_PAUSE_S = 0.02
 _WRITES = "skyrelay_writes"
+_WITHIN = "skyrelay_within"
 _WRITERS_LOCK = 0x736B7972656C6179  # "skyrelay": any number that nobody else uses in this database
 
 
@@ -53,9 +55,21 @@ class Store:
             yield session
 
     @contextmanager
-    def write(self) -> Iterator[Session]:
-        """Give a session whose changes are committed at the end, or rolled back on an exception."""
-        with Session(self.writing_engine, expire_on_commit=False) as session, session.begin():
+    def write(self, *, within: timedelta | None = None) -> Iterator[Session]:
+        """Give a session whose changes are committed at the end, or rolled back on an exception.
+
+        Parameters
+        ----------
+        within
+            How long to wait for another writer; unset: as long as any of ours may take.
+
+        Raises
+        ------
+        sqlalchemy.exc.OperationalError
+            If another one writes for longer.
+        """
+        engine = self.writing_engine.execution_options(**{_WITHIN: within}) if within else self.writing_engine
+        with Session(engine, expire_on_commit=False) as session, session.begin():
             yield session
 
     def close(self) -> None:
@@ -138,14 +152,32 @@ def _switch_to_wal(connection: sqlite3.Connection) -> None:
 
 def _begin_postgresql(connection: Connection) -> None:
     """Be to both as SQLite is: writers wait for each other (they are short), readers see one moment."""
-    writes = connection.get_execution_options().get(_WRITES)
+    options = connection.get_execution_options()
+    if within := options.get(_WITHIN):
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {_ms(within)}")
     connection.exec_driver_sql(
         f"SELECT pg_advisory_xact_lock({_WRITERS_LOCK})"
-        if writes
+        if options.get(_WRITES)
         else "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
     )
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get(_WRITES)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    options = connection.get_execution_options()
+    begin = "BEGIN IMMEDIATE" if options.get(_WRITES) else "BEGIN"
+    if within := options.get(_WITHIN):
+        _begin_sqlite_within(connection, begin, within)
+    else:
+        connection.exec_driver_sql(begin)
+
+
+def _begin_sqlite_within(connection: Connection, begin: str, within: timedelta) -> None:
+    connection.exec_driver_sql(f"PRAGMA busy_timeout = {_ms(within)}")
+    try:
+        connection.exec_driver_sql(begin)
+    finally:  # the connection goes back to the pool, for those that wait
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+
+
+def _ms(duration: timedelta) -> int:
+    return max(1, duration // timedelta(milliseconds=1))  # 0 would be no bound to PostgreSQL

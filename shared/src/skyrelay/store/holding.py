@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from skyrelay.logs import get_logger
@@ -16,7 +16,9 @@ from skyrelay.service import utc_now
 from skyrelay.store.engine import Store
 from skyrelay.store.leases import (
     LEASE,
+    RENEW_AGAIN_AFTER,
     RENEW_EVERY,
+    RENEW_WITHIN,
     Lease,
     LeaseLost,
     check_lease,
@@ -63,17 +65,20 @@ class HeldLease:
             release_lease(session, self.lease)
 
     def _renew(self) -> None:
-        while not self._stop.wait(self._renew_every_s):
+        pause_s = self._renew_every_s
+        while not self._stop.wait(pause_s):
             asked_at = time.monotonic()
             try:
-                with self._store.write() as session:
+                with self._store.write(within=RENEW_WITHIN) as session:
                     renew_lease(session, self.lease, utc_now())
             except LeaseLost:
                 self._is_lost = True
                 return
-            except OperationalError as error:
+            except SQLAlchemyError as error:
                 get_logger(__name__).warning("the lease could not be renewed", problem=str(error))
+                pause_s = min(self._renew_every_s, RENEW_AGAIN_AFTER.total_seconds())
             else:
+                pause_s = self._renew_every_s
                 self._good_until = asked_at + LEASE.total_seconds()
 
 

@@ -18,6 +18,9 @@ from skyrelay.store.tables import Telescope
 
 LEASE = timedelta(seconds=30)  # take-over within 60 s of a crash: lease + the longest command deadline
 RENEW_EVERY = timedelta(seconds=8)
+# A renewal gives up soon and is tried again soon, so that one that waits cannot outlast any lease of ours.
+RENEW_WITHIN = timedelta(seconds=4)
+RENEW_AGAIN_AFTER = timedelta(seconds=2)
 CLOCKS_MAY_DIFFER = timedelta(seconds=60)  # those of two hosts
 # A lease that ends later was given before this host's clock was set back: it would hold for as long as
 # that. Nobody's good lease is taken for such a one.
