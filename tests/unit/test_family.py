@@ -96,15 +96,25 @@ def _is_gone(pid: int) -> bool:
 def test_when_one_ends_all_end_with_its_exit_code(tmp_path: Path) -> None:
     with _start(tmp_path, "stays", "ends") as family:
         (stays, grandchild), (ends,) = _pids(tmp_path / "stays"), _pids(tmp_path / "ends")
-        assert len({family.pid, stays, ends}) == 3
+        assert ends == family.pid != stays
         (tmp_path / "end").touch()
         assert family.wait(30) == 7
         assert _is_gone(stays)
         eventually(lambda: _is_gone(grandchild))
 
 
-def test_one_that_fails_takes_the_others_along(tmp_path: Path) -> None:
-    with _start(tmp_path, "fails", "stays") as family:
+def test_the_process_that_looks_after_the_others_ends_with_the_first_of_them(tmp_path: Path) -> None:
+    with _start(tmp_path, "ends", "stays") as family:
+        (ends,), (stays, _) = _pids(tmp_path / "ends"), _pids(tmp_path / "stays")
+        assert stays == family.pid != ends
+        (tmp_path / "end").touch()
+        assert family.wait(30) == 7
+        assert _is_gone(ends)
+
+
+@pytest.mark.parametrize("names", [("fails", "stays"), ("stays", "fails")])
+def test_one_that_fails_takes_the_others_along(tmp_path: Path, names: tuple[str, str]) -> None:
+    with _start(tmp_path, *names) as family:
         assert family.wait(30) == 1
 
 
@@ -126,7 +136,7 @@ def test_told_to_stop_it_tells_all(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("before", [_TOLD_TO_STOP_BEFORE_THE_FIRST_FORK, _ONE_IS_TOLD_TO_STOP_AT_ONCE])
 def test_told_to_stop_while_it_begins_it_stops(tmp_path: Path, before: str) -> None:
-    with _start(tmp_path, "stays", before=before) as family:
+    with _start(tmp_path, "stays", "ends", before=before) as family:
         try:
             family.wait(30)
         finally:
@@ -134,7 +144,7 @@ def test_told_to_stop_while_it_begins_it_stops(tmp_path: Path, before: str) -> N
 
 
 def test_one_whose_parent_has_died_already_does_not_begin(tmp_path: Path) -> None:
-    with _start(tmp_path, "stays", before=_THE_PARENT_DIES_AT_ONCE) as family:
+    with _start(tmp_path, "stays", "ends", before=_THE_PARENT_DIES_AT_ONCE) as family:
         assert family.wait(30) == -signal.SIGKILL
         [orphan] = _pids(tmp_path / "orphan")
         try:
@@ -145,9 +155,12 @@ def test_one_whose_parent_has_died_already_does_not_begin(tmp_path: Path) -> Non
     assert not (tmp_path / "stays").exists()
 
 
-@pytest.mark.parametrize(("member", "code"), [("says_why", 1), ("cannot_flush", 7)])
-def test_however_one_leaves_its_exit_code_is_told(tmp_path: Path, member: str, code: int) -> None:
-    with _start(tmp_path, member, "stays") as family:
+@pytest.mark.parametrize(
+    ("names", "code"),
+    [(("says_why", "stays"), 1), (("stays", "says_why"), 1), (("cannot_flush", "stays"), 7)],
+)
+def test_however_one_leaves_its_exit_code_is_told(tmp_path: Path, names: tuple[str, str], code: int) -> None:
+    with _start(tmp_path, *names) as family:
         assert family.wait(30) == code
 
 

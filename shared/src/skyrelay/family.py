@@ -1,7 +1,8 @@
 """Several services in processes of their own, forked from one that has imported what all of them need.
 
-What they import is then held once (docs/decisions/0028-footprint.md). They stand and fall together: when one
-ends, all end, and whoever started the family starts it again.
+What they import is then held once (docs/decisions/0028-footprint.md), and the first process, which looks
+after the others, does the work of one of them. They stand and fall together: when one ends, all end, and
+whoever started the family starts it again.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import gc
 import os
 import signal
 import sys
-import time
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import FrameType
@@ -19,7 +20,6 @@ from types import FrameType
 from skyrelay.logs import get_logger
 
 _STOP_WITHIN_S = 15.0  # compose kills after 20
-_LOOK_EVERY_S = 0.1
 _PR_SET_PDEATHSIG = 1
 _TO_STOP = (signal.SIGTERM, signal.SIGINT)
 
@@ -27,24 +27,26 @@ _log = get_logger(__name__)
 
 
 def run_family(members: Mapping[str, Callable[[], int]]) -> int:
-    """Run each in a process of its own until SIGTERM or SIGINT, or until one ends; give that one's exit code.
+    """Run all until SIGTERM or SIGINT, or until one ends; give the exit code of the one that ended first.
 
-    Nothing that cannot be carried through a fork (threads, connections) may be open.
+    The last one works in this process, each of the others in one of its own.
 
     Parameters
     ----------
     members
-        What each does, by name; it gives the exit code.
+        What each does, by name; it gives the exit code. Nothing that cannot be carried through a fork
+        (threads, connections) may be open.
     """
+    *others, (_, own) = members.items()
     share_what_is_imported()
     family = _Family()
     signal.pthread_sigmask(signal.SIG_BLOCK, _TO_STOP)  # what comes now is for all, once all are there
     for number in _TO_STOP:
-        signal.signal(number, family.stop)
-    for name, work in members.items():
+        signal.signal(number, _leave)
+    for name, work in others:
         family.add(name, work)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _TO_STOP)
-    return family.wait()
+    code = family.work_beside(own)
+    return family.end(code)
 
 
 def share_what_is_imported() -> None:
@@ -56,6 +58,8 @@ def share_what_is_imported() -> None:
 class _Family:
     def __init__(self) -> None:
         self._names: dict[int, str] = {}
+        self._is_changed = threading.Condition()
+        self._first_code: int | None = None
         self._is_stopping = False
 
     def add(self, name: str, work: Callable[[], int]) -> None:
@@ -66,39 +70,56 @@ class _Family:
             _work_and_leave(work, parent)
         self._names[pid] = name
 
-    def stop(self, _number: int, _frame: FrameType | None) -> None:
-        """Tell all to stop."""
-        self._is_stopping = True
-        self._signal_all(signal.SIGTERM)
+    def work_beside(self, own: Callable[[], int]) -> int:
+        """Work in this process until told to stop, or until one of the others ends; give the exit code."""
+        threading.Thread(target=self._await_ends, name="family", daemon=True).start()
+        try:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _TO_STOP)
+            return own()
+        except SystemExit as leaving:
+            return _exit_code(leaving)
+        except Exception:  # noqa: BLE001 - said here, as for the others
+            _log.exception("a service failed")
+            return 1
+        finally:
+            for number in _TO_STOP:
+                signal.signal(number, signal.SIG_IGN)  # it is stopping
 
-    def wait(self) -> int:
-        """Wait until one ends, then for the others; give the first one's exit code."""
-        pid, status = os.wait()
-        while pid not in self._names:  # an orphan of one of them, where we are a container's first process
-            pid, status = os.wait()
-        name, code = self._names.pop(pid), os.waitstatus_to_exitcode(status)
+    def end(self, own_code: int) -> int:
+        """End the others; give the exit code of the one that ended first, which may be this process."""
+        with self._is_changed:
+            self._is_stopping = True
+            for pid in self._names:
+                os.kill(pid, signal.SIGTERM)  # it is there: its end would have been noted under the lock
+            self._is_changed.wait_for(lambda: not self._names, _STOP_WITHIN_S)
+            for pid in self._names:
+                _signal_group(pid, signal.SIGKILL)
+            return own_code if self._first_code is None else self._first_code
+
+    def _await_ends(self) -> None:
+        """Note who ends, and end this process, too, when nobody told it to; ends when all have ended."""
+        while self._names:
+            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+            with self._is_changed:
+                pid, status = os.wait()
+                name = self._names.pop(pid, None)
+                if (
+                    name is not None
+                ):  # else an orphan of one of them, where we are a container's first process
+                    self._note_end(name, pid, os.waitstatus_to_exitcode(status))
+
+    def _note_end(self, name: str, pid: int, code: int) -> None:
+        _signal_group(pid, signal.SIGKILL)  # what it left behind must not work on
+        self._is_changed.notify_all()
         if not self._is_stopping:
             _log.warning("a process has ended, and so do those beside it", process=name, exit_code=code)
-        self._end_others()
-        _signal_group(pid, signal.SIGKILL)  # a dead worker's children must not work on
-        return code if code >= 0 else 1
+            self._is_stopping, self._first_code = True, code if code >= 0 else 1
+            os.kill(os.getpid(), signal.SIGTERM)
 
-    def _end_others(self) -> None:
-        self._signal_all(signal.SIGTERM)
-        deadline = time.monotonic() + _STOP_WITHIN_S
-        while self._names and time.monotonic() < deadline:
-            pid, _ = os.waitpid(-1, os.WNOHANG)
-            if pid == 0:
-                time.sleep(_LOOK_EVERY_S)
-            elif self._names.pop(pid, None):
-                _signal_group(pid, signal.SIGKILL)  # what it left behind
-        for pid in self._names:
-            _signal_group(pid, signal.SIGKILL)
 
-    def _signal_all(self, number: signal.Signals) -> None:
-        for pid in list(self._names):
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    """Stop before the service of this process has said itself how it is stopped."""
+    raise SystemExit(0)
 
 
 def _work_and_leave(work: Callable[[], int], parent: int) -> None:
