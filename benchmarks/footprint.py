@@ -1,7 +1,7 @@
 """What all services hold in memory and take of a core: with nothing to do, and after a simulated night.
 
 Memory is the proportional set size (PSS): a page that several processes share counts once in all. It is read
-of each service and all below it, as is the processor time. Flower is left out: it is for whoever wants it.
+of each service and all below it, as is the processor time. Bytecode and malloc are as in our images. Flower is left out: it is for whoever wants it.
 
 Without ``--night`` a home whose set-up is done is idle, with simulated telescopes that are awake and have
 nothing new; with it, the demo's night is played first and everything left running. Beside it, in the same
@@ -13,14 +13,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
 import yaml
@@ -36,10 +38,11 @@ _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _GOAL_MB, _GOAL_SHARE = 400.0, 0.01
 _NIGHT_WITHIN_S = 900.0
 _LEFT_OUT = "flower"
+_ROOT = Path(__file__).parents[1]
 CONTAINERS = (  # who shares a process to fork from in docker-compose.yml
     ("cloud-agent",),
     ("gateway",),
-    ("stacker", "intake", "scheduler"),
+    ("stacker", "scheduler"),
     ("uploader",),
     ("watcher",),
 )
@@ -67,6 +70,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="for machines")
     wishes = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="sky-") as place, ExitStack() as running:
+        os.environ.update(as_in_images(Path(place) / "bytecode"))
         kind = after_a_night if wishes.night else idle_home
         pids = running.enter_context(kind(Path(place)))
         time.sleep(wishes.settle)
@@ -106,6 +110,25 @@ def print_json(held: Mapping[str, Held], shares: Mapping[str, float], bare: Mapp
         for name, each in held.items()
     }
     print(json.dumps({"services": services, "bare_mb": bare}))
+
+
+def as_in_images(bytecode: Path) -> dict[str, str]:
+    """Give the environment that makes a process here hold what it holds in a container (see Dockerfile)."""
+    environment = {"MALLOC_ARENA_MAX": "1", "PYTHONPYCACHEPREFIX": str(bytecode)}
+    locked = re.findall(
+        r"^([a-z0-9._-]+)==", (_ROOT / "requirements-light.lock").read_text(), flags=re.MULTILINE
+    )
+    folders = {path for name in locked for path in _folders_of(name)}
+    command = [sys.executable, str(_ROOT / ".docker" / "lean_bytecode.py"), *map(str, sorted(folders))]
+    subprocess.run(command, check=True, env={**os.environ, **environment})
+    return environment
+
+
+def _folders_of(name: str) -> Iterator[Path]:
+    with suppress(PackageNotFoundError):  # what only another Python or system needs
+        for file in files(name) or ():
+            if len(file.parts) > 1 and file.suffix == ".py":
+                yield Path(str(file.locate())).parents[len(file.parts) - 2]
 
 
 def measure(pids: Mapping[str, int]) -> dict[str, Held]:

@@ -42,7 +42,7 @@ from support.postgres_server import find_postgres, running_postgres
 from support.redis_server import RedisServer
 
 HOME = "10.213.0.1"  # where the simulators answer, seen from each host's network
-OF_EACH = ("stacker", "uploader", "intake", "scheduler")
+OF_EACH = ("stacker", "uploader", "scheduler")
 GATEWAYS = 2  # on the first hosts
 TAKEN_OVER_WITHIN_S = 60.0
 _LOOK_EVERY_S = 0.25

@@ -29,7 +29,7 @@ def test_whatever_is_killed_no_block_is_lost_and_none_comes_twice(tmp_path: Path
     assert done.returncode == 0, done.stdout + done.stderr
     assert "6 blocks: lost 0, twice 0, odd 0" in done.stdout
     killed = set(re.findall(r"kill (\S+)", done.stdout))
-    assert {"watcher", "intake", "stacker", "scheduler", "uploader", "gateway"} <= killed
+    assert {"watcher", "stacker", "scheduler", "uploader", "gateway"} <= killed
     mishaps = ["lock the database 1x"] + (["fill the disk 1x", "name 1x"] if os.geteuid() == 0 else [])
     for mishap in (
         *mishaps,

@@ -72,7 +72,9 @@ def services(tmp_path: Path, store: Store, redis_server: RedisServer) -> Iterato
         "data_dir": str(tmp_path / "data"),
         "image_watcher": {"enabled": True, "watch_path": str(works), "debounce_delay": 0.5},
     }
-    services = {name: ServiceProcess(name, tmp_path / "services", settings) for name in ("watcher", "intake")}
+    services = {
+        name: ServiceProcess(name, tmp_path / "services", settings) for name in ("watcher", "scheduler")
+    }
     with ExitStack() as running:
         yield {name: running.enter_context(service) for name, service in services.items()}
 
@@ -110,4 +112,4 @@ def test_five_thousand_frames_past_a_redis_that_stops_and_a_watcher_that_is_kill
     with store.read() as session:
         assert session.scalar(select(func.count(func.distinct(Frame.file_name)))) == FRAMES
         assert set(session.scalars(select(Frame.state).distinct())) == {"ok"}
-    assert "Traceback" not in watcher.log() + services["intake"].log()
+    assert "Traceback" not in watcher.log() + services["scheduler"].log()

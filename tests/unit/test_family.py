@@ -168,7 +168,7 @@ _LOADING = """
 import os, threading
 from skyrelay.service import installed_services
 before = set(os.listdir("/proc/self/fd"))
-for name in ("stacker", "intake", "scheduler"):
+for name in ("stacker", "scheduler"):
     installed_services()[name].load()
 print(threading.active_count(), set(os.listdir("/proc/self/fd")) <= before)
 """

@@ -12,7 +12,7 @@ import pytest
 
 from skyrelay.service import EXIT_CONFIGURATION, installed_services
 
-_SERVICES = ["cloud-agent", "gateway", "intake", "scheduler", "stacker", "uploader", "watcher"]
+_SERVICES = ["cloud-agent", "gateway", "scheduler", "stacker", "uploader", "watcher"]
 
 
 def run_service(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -34,7 +34,7 @@ def refusal(ran: subprocess.CompletedProcess[str]) -> str:
     return str(record["problem"])
 
 
-@pytest.mark.parametrize("service", ["intake", "stacker"])
+@pytest.mark.parametrize("service", ["scheduler", "stacker"])
 def test_a_wrong_key_ends_a_service_with_its_name_and_the_right_one(tmp_path: Path, service: str) -> None:
     config = tmp_path / "bad.yaml"
     config.write_text(
@@ -52,18 +52,18 @@ def test_a_wrong_key_ends_a_service_with_its_name_and_the_right_one(tmp_path: Pa
 
 def test_a_wrong_value_in_the_environment_ends_a_service() -> None:
     assert "stacking.block_minutes: 7 is no block length" in refusal(
-        run_service("intake", SKYRELAY_STACKING__BLOCK_MINUTES="7")
+        run_service("scheduler", SKYRELAY_STACKING__BLOCK_MINUTES="7")
     )
 
 
 def test_a_missing_file_ends_a_service(tmp_path: Path) -> None:
-    problem = refusal(run_service("intake", "--config", str(tmp_path / "nowhere.yaml")))
+    problem = refusal(run_service("scheduler", "--config", str(tmp_path / "nowhere.yaml")))
     assert problem == f"{tmp_path / 'nowhere.yaml'}: cannot be read (No such file or directory)"
 
 
 def test_what_a_service_finds_wrong_by_itself_ends_it_too(tmp_path: Path) -> None:
     database = "mysql://me:s3cret@db/skyrelay"
-    ran = run_service("intake", SKYRELAY_DATABASE_URL=database, SKYRELAY_DATA_DIR=str(tmp_path))
+    ran = run_service("scheduler", SKYRELAY_DATABASE_URL=database, SKYRELAY_DATA_DIR=str(tmp_path))
     assert "database_url: mysql is not supported" in refusal(ran)
     assert "s3cret" not in ran.stderr
 
@@ -83,7 +83,7 @@ def test_a_service_that_is_told_to_stop_before_it_works_leaves(tmp_path: Path) -
     """In a container it is the first process, which a signal without a handler does not reach."""
     config = tmp_path / "skyrelay.yaml"
     os.mkfifo(config)
-    command = [sys.executable, "-m", "skyrelay.service", "intake", "--config", str(config)]
+    command = [sys.executable, "-m", "skyrelay.service", "scheduler", "--config", str(config)]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as service, config.open("w"):  # opened by both
         service.terminate()
         assert service.wait(60) == 0

@@ -99,7 +99,7 @@ def test_nothing_is_restored_beside_a_service_that_was_started_alone_as_in_a_con
         "SKYRELAY_DATA_DIR": str(data),
         "SKYRELAY_REDIS_URL": "unix:///nowhere/redis.sock",
     }
-    command = [sys.executable, "-m", "skyrelay.service", "intake"]
+    command = [sys.executable, "-m", "skyrelay.service", "scheduler"]
     with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as service:
         eventually(lambda: is_worked_in(data), within_s=60)
         refused = skyrelay("restore", "home.zip", "--replace")

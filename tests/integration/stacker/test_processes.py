@@ -86,7 +86,7 @@ def test_frames_that_were_announced_become_a_named_stack(
     names = take_frames(telescope)
     home.own(telescope, serial=SERIAL)
     telescope.observe("M 81")
-    with service("intake"), service("stacker") as worker, service("scheduler") as scheduler:
+    with service("stacker") as worker, service("scheduler") as scheduler:
         with connect_redis(home.redis.url) as redis:
             publish(redis, [seen(telescope, name) for name in names])
         eventually(lambda: len(home.frames) == 5)
@@ -205,7 +205,7 @@ def test_a_broker_that_is_wiped_in_mid_stack_costs_nothing(
     assert len(home.rows(Stack)) == 2
 
 
-@pytest.mark.parametrize("name", ["stacker", "intake"])
+@pytest.mark.parametrize("name", ["stacker", "scheduler"])
 def test_a_service_waits_for_its_database_and_can_be_told_to_stop_meanwhile(
     service: Service, tmp_path: Path, name: str
 ) -> None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
 
 import structlog
@@ -15,7 +19,7 @@ from skyrelay.queue.beats import BEAT_EVERY, beat
 from skyrelay.queue.connection import connect_redis
 from skyrelay.queue.events import FrameEvent
 from skyrelay.queue.frame_stream import CLAIM_AFTER, Intake, Received
-from skyrelay.service import stop_on_signals, utc_now
+from skyrelay.service import utc_now
 from skyrelay.settings import Settings
 from skyrelay.store.accounts import settings_in_force
 from skyrelay.store.engine import Store
@@ -28,14 +32,30 @@ _WAIT_MS = 1000
 _RETRY_S = 2.0
 
 
-def main(settings: Settings) -> int:
-    """Run until SIGTERM or SIGINT."""
-    stop = stop_on_signals()
+@contextmanager
+def taking_in(settings: Settings) -> Iterator[None]:
+    """Take events in meanwhile, in a thread; if it fails, this process is told to stop, and says why."""
+    stop = threading.Event()
+    with ThreadPoolExecutor(1, thread_name_prefix="intake") as thread:
+        work = thread.submit(_open_and_run, settings, stop)
+        try:
+            work.add_done_callback(_stop_if_it_failed)
+            yield
+        finally:
+            stop.set()
+            work.result()
+
+
+def _open_and_run(settings: Settings, stop: threading.Event) -> None:
     store = open_store(settings, stop)
     if store is not None:
         run(settings, store, stop)
         store.close()
-    return 0
+
+
+def _stop_if_it_failed(work: Future[None]) -> None:
+    if work.exception() is not None:
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def run(

@@ -1,4 +1,7 @@
-"""The scheduler (Celery beat): ticks, and never works itself."""
+"""The scheduler (Celery beat): ticks, and never works itself. The intake has a thread of its process.
+
+Both do little, and a process of its own for each is 40 MB (docs/decisions/0028-footprint.md).
+"""
 
 from __future__ import annotations
 
@@ -21,30 +24,36 @@ from skyrelay.queue.tasks import Nothing, TaskName
 from skyrelay.service import utc_now
 from skyrelay.settings import Settings
 from skyrelay.store.accounts import settings_on_page
+from skyrelay_stacker.intake import taking_in
 
 _log = structlog.stdlib.get_logger(__name__)
 _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 _TIDY_EVERY = timedelta(hours=1)
-_MAX_SLEEP_S = 5.0  # a signal ends it at once, see `stop`
+_MAX_SLEEP_S = 5.0  # a signal ends it at once, see `_stop`
 
 
 def main(settings: Settings) -> int:
-    """Tick until SIGTERM or SIGINT."""
+    """Tick, and take the events of frames in, until SIGTERM or SIGINT."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)
+    with taking_in(settings):
+        tick(settings)
+    return 0
+
+
+def tick(settings: Settings) -> None:
+    """Tick until somebody raises."""
     keep_our_logs()
     app = build_celery(settings.redis)
     app.conf.beat_schedule = schedule(settings)
     ticking = _ticking(connect_redis(settings.redis), partial(settings_on_page, settings))
-    service = Service(app, max_interval=_MAX_SLEEP_S, scheduler_cls=ticking)
+    Service(app, max_interval=_MAX_SLEEP_S, scheduler_cls=ticking).start()
 
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        # Beat looks for a broker that is away without looking at its own stop flag. It holds nothing
-        # that could get lost, so it is left at once.
-        raise SystemExit(0)
 
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    service.start()
-    return 0
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    # Beat looks for a broker that is away without looking at its own stop flag. It holds nothing that could
+    # get lost, so it is left at once.
+    raise SystemExit(0)
 
 
 def schedule(settings: Settings) -> dict[str, dict[str, object]]:
