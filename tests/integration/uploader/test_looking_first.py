@@ -16,6 +16,7 @@ from skyrelay.domain.states import BlockState, DeliveryState
 from skyrelay.fits_header import parse_header
 from skyrelay.store.tables import Block, Delivery, Stack
 from skyrelay_simulators.crowdsky import Fault
+from skyrelay_uploader import confirming
 from skyrelay_uploader.delivering import StackParcel, carry_stack, claim
 from skyrelay_uploader.fetching import fetch_stack
 from support.recorded_night import RecordedNight
@@ -228,6 +229,30 @@ def test_one_row_of_two_equal_stacks_confirms_one_and_the_other_says_what_nobody
     unlisted = slow_home.delivery(second)
     assert unlisted.needs_you
     assert "more than once" in unlisted.reason
+
+
+def test_a_row_that_another_host_gives_away_between_the_look_and_the_books_is_given_once(
+    slow_home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = slow_home.add_stack()
+    slow_home.work()
+    second = stack_again(slow_home, first)
+    slow_home.work(after=A_MINUTE)
+    [row] = [row.to_row() for row in slow_home.crowdsky.uploads[:1]]
+    slow_home.crowdsky.show("my_stacks", listing(row))
+    compare = confirming._compare
+
+    def and_another_books(*arguments: Any) -> Any:
+        matches = compare(*arguments)
+        confirmed = {"state": DeliveryState.CONFIRMED, "server_id": str(row["id"])}
+        slow_home.change(slow_home.delivery(second), **confirmed)
+        return matches
+
+    monkeypatch.setattr(confirming, "_compare", and_another_books)
+    slow_home.work(after=A_MINUTE)
+
+    states = [slow_home.delivery(stack_id).state for stack_id in (first, second)]
+    assert states == [DeliveryState.ACCEPTED, DeliveryState.CONFIRMED]
 
 
 def test_stacks_of_one_span_are_told_apart_by_their_frames(slow_home: Home) -> None:

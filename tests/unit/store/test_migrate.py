@@ -11,7 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, event, select, text
 from sqlalchemy.exc import IntegrityError
 
 from skyrelay.errors import TransientError
@@ -127,6 +127,14 @@ def test_a_database_of_the_first_schema_keeps_what_it_holds(empty_store: Store) 
         session.add(Stack(**again))  # a second stack of the same block
     with pytest.raises(IntegrityError), empty_store.write() as session:
         session.execute(text("DELETE FROM stacks"))  # what refers to them is watched again
+
+
+def test_a_migration_is_one_transaction_from_the_first_look_on(empty_store: Store) -> None:
+    """Between two of them another process could migrate, too."""
+    begun: list[object] = []
+    event.listen(empty_store.engine, "begin", begun.append)
+    migrate(empty_store)
+    assert len(begun) == 1
 
 
 def test_several_that_migrate_at_once_wait_for_each_other(database_url: str) -> None:

@@ -90,6 +90,8 @@ def _book(workshop: Workshop, rows: Sequence[ServerStack]) -> None:
             ids = {row.id for row in match.found.rows if row.id is not None}
             if ids & given:
                 continue  # another has just got that row: the next look knows
+            if match.found.shared_with and find_delivery(session, delivery, rows).rows != match.found.rows:
+                continue  # another worker has just given one of those that share it to another
             given |= ids
             _book_match(session, delivery, match.found, workshop.settings.crowdsky, now)
 

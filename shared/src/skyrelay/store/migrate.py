@@ -43,6 +43,7 @@ def migrate(store: Store, *, to: str = "head") -> None:
             store.writing_engine.connect() as connection,
             _tables_may_be_made_anew(connection),
         ):
+            connection.begin()  # by ourselves: Alembic would look at SQLite in one and migrate in others
             config.attributes["connection"] = connection
             command.upgrade(config, to)
             _check_references(connection)
