@@ -1,7 +1,8 @@
 """What all services hold in memory and take of a core: with nothing to do, and after a simulated night.
 
 Memory is the proportional set size (PSS): a page that several processes share counts once in all. It is read
-of each service and all below it, as is the processor time. Bytecode and malloc are as in our images. Flower is left out: it is for whoever wants it.
+of each service and all below it, as is the processor time. Bytecode and malloc are as in our images. Flower
+is left out: it is for whoever wants it.
 
 Without ``--night`` a home whose set-up is done is idle, with simulated telescopes that are awake and have
 nothing new; with it, the demo's night is played first and everything left running. Beside it, in the same

@@ -57,3 +57,13 @@ def test_no_service_loads_another_database_or_cryptography_before_it_needs_them(
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.split() == ["True", "False", "False"]
+
+
+def test_services_ask_servers_without_loading_what_guesses_encodings() -> None:
+    code = (
+        "import sys; from skyrelay.light_imports import read_answers_without_guessing as ahead; ahead(); "
+        "import requests, charset_normalizer"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "Warning" not in ran.stderr
+    assert "ModuleNotFoundError: import of charset_normalizer halted" in ran.stderr

@@ -21,6 +21,7 @@ from types import FrameType
 from skyrelay.data_dir_use import work_in
 from skyrelay.errors import ConfigurationError
 from skyrelay.family import run_family
+from skyrelay.light_imports import read_answers_without_guessing
 from skyrelay.logs import configure_logs, get_logger
 from skyrelay.settings import Settings, load_settings
 
@@ -61,6 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _leave)
     configure_logs("+".join(options.names))
+    read_answers_without_guessing()
     try:
         settings = load_settings(options.config)
     except ConfigurationError as error:
