@@ -11,8 +11,6 @@ run, what Python itself costs with the frameworks that each kind of service need
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import re
 import signal
@@ -27,6 +25,7 @@ from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
 import yaml
+from common import Goal, Report, options_of
 from rich.console import Console
 from rich.table import Table
 
@@ -64,23 +63,25 @@ class Held:
 
 def main() -> None:
     """Measure and print the table."""
-    parser = argparse.ArgumentParser(description="Memory and processor time of all services, less Flower.")
-    parser.add_argument("--settle", type=float, default=60.0, help="seconds before it is looked at")
-    parser.add_argument("--seconds", type=float, default=60.0, help="how long processor time is looked at")
-    parser.add_argument("--night", action="store_true", help="play the demo's night first")
-    parser.add_argument("--json", action="store_true", help="for machines")
-    wishes = parser.parse_args()
+    wishes = options_of(
+        __doc__,
+        ("--settle", {"type": float, "help": "seconds before it is looked at (60)"}),
+        ("--seconds", {"type": float, "help": "how long processor time is looked at (60)"}),
+        ("--night", {"action": "store_true", "help": "play the demo's night first"}),
+    )
+    usual_s = 10.0 if wishes.quick else 60.0
     with tempfile.TemporaryDirectory(prefix="sky-") as place, ExitStack() as running:
         os.environ.update(as_in_images(Path(place) / "bytecode"))
         kind = after_a_night if wishes.night else idle_home
         pids = running.enter_context(kind(Path(place)))
-        time.sleep(wishes.settle)
+        time.sleep(wishes.settle or usual_s)
         before, began = measure(pids), time.monotonic()
-        time.sleep(wishes.seconds)
+        time.sleep(wishes.seconds or usual_s)
         after, took_s = measure(pids), time.monotonic() - began
         bare = {name: bare_mb(code) for name, code in _FRAMEWORKS.items()}
     shares = {name: (held.spent_s - before[name].spent_s) / took_s for name, held in after.items()}
-    (print_json if wishes.json else show)(after, shares, bare)
+    show(after, shares, bare)
+    report_all(Report("footprint", wishes), after, shares, bare, night=wishes.night)
 
 
 def show(held: Mapping[str, Held], shares: Mapping[str, float], bare: Mapping[str, float]) -> None:
@@ -104,13 +105,22 @@ def show(held: Mapping[str, Held], shares: Mapping[str, float], bare: Mapping[st
     )
 
 
-def print_json(held: Mapping[str, Held], shares: Mapping[str, float], bare: Mapping[str, float]) -> None:
-    """Print the same for machines."""
-    services = {
-        name: {"processes": each.processes, "pss_mb": round(each.pss_mb, 1), "share": round(shares[name], 5)}
-        for name, each in held.items()
-    }
-    print(json.dumps({"services": services, "bare_mb": bare}))
+def report_all(
+    report: Report,
+    held: Mapping[str, Held],
+    shares: Mapping[str, float],
+    bare: Mapping[str, float],
+    *,
+    night: bool,
+) -> None:
+    """Report what all services hold together, beside one process that does nothing with its frameworks."""
+    when = "after a night" if night else "idle"
+    total_mb, most = sum(each.pss_mb for each in held.values()), max(bare, key=lambda name: bare[name])
+    what = f"memory (PSS) of all services, {when}, beside one process that has imported {most}"
+    report.add(what, total_mb, bare[most], unit="MB", goal=Goal(most=_GOAL_MB, of="ours"))
+    goal = Goal(most=100 * _GOAL_SHARE, of="ours")
+    report.add(f"all services, {when}", 100 * sum(shares.values()), unit="% of a core", goal=goal)
+    report.close()
 
 
 def as_in_images(bytecode: Path) -> dict[str, str]:

@@ -38,7 +38,7 @@ class Books(NamedTuple):
     audit: int
 
 
-FULL, QUICK = Books(1_000_000, 30_000, 300_000), Books(10_000, 300, 3_000)
+FULL, QUICK = Books(1_000_000, 30_000, 300_000), Books(16_000, 400, 3_000)
 ROUNDS = 20
 VERSION = 4  # of what is made below: a kept database of another is made anew
 _TELESCOPES = ("garden", "balcony", "roof", "retired")

@@ -1,7 +1,8 @@
 """How many statements and commits a block costs, from its listing to the server's acceptance.
 
 One simulated telescope with a night of some blocks; the use cases of stacker and uploader, in this process,
-on SQLite. Statements and commits are counted as SQLAlchemy sends them, for each part of the work.
+on SQLite. Statements and commits are counted as SQLAlchemy sends them, for each part of the work: the same in
+each run, so ``--quick`` and ``--repeats`` change nothing.
 """
 
 from __future__ import annotations
@@ -15,8 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import structlog
-from rich.console import Console
-from rich.table import Table
+from common import Report, options_of
 from sqlalchemy import event, func, select
 
 from skyrelay.domain.states import DeliveryState
@@ -61,13 +61,13 @@ class Counter:
 def main() -> None:
     """Measure and print the table."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
-    table = Table(title=f"The database's share in a block ({BLOCKS} blocks of {FRAMES_EACH} frames)")
-    for heading in ("part", "statements a block", "commits a block"):
-        table.add_column(heading, justify="left" if heading == "part" else "right")
+    report = Report("queries", options_of(__doc__))
     with tempfile.TemporaryDirectory(prefix="sky-") as folder, ExitStack() as running:
         for part, statements, commits in measure(Path(folder), running):
-            table.add_row(part, f"{statements / BLOCKS:.1f}", f"{commits / BLOCKS:.1f}")
-    Console().print(table)
+            what = f"{part} ({BLOCKS} blocks of {FRAMES_EACH} frames)"
+            report.add(f"statements: {what}", statements / BLOCKS, unit="a block")
+            report.add(f"commits: {what}", commits / BLOCKS, unit="a block")
+    report.close()
 
 
 def measure(folder: Path, running: ExitStack) -> list[tuple[str, int, int]]:

@@ -10,7 +10,6 @@ broker), and the questions that it asks are counted. The write lock is held for 
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
 import tempfile
 import time
@@ -22,9 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+from common import Report, options_of, repeats_of
 from planning import _NOW, frame, portions, start_of, telescope
-from rich.console import Console
-from rich.table import Table
 from sqlalchemy import event, insert
 
 from skyrelay.domain.states import BlockState
@@ -57,32 +55,31 @@ class Cost:
 
     telescopes: int
     due: int
-    processor_s: float
-    clock_s: float
+    processor_ms: list[float]
+    clock_ms: list[float]
     statements: int
 
 
 def main() -> None:
     """Measure and print the table."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(30))
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--postgres", action="store_true", help="ask a PostgreSQL server in place of SQLite")
-    options = parser.parse_args()
-    table = Table(title=f"A tick of the stacker's reconciler, median of {ROUNDS}")
-    for heading in ("telescopes", "due", "processor time", "by the clock", "statements"):
-        table.add_column(heading, justify="right")
+    own = ("--postgres", {"action": "store_true", "help": "ask a PostgreSQL server in place of SQLite"})
+    options = options_of(__doc__, own)
+    report, rounds = Report("ticks", options), repeats_of(options, ROUNDS)
     with ExitStack() as running:
         fresh = running.enter_context(databases(postgres=options.postgres))
-        for number in TELESCOPES:
-            cost = measure(next(fresh), number)
-            table.add_row(
-                f"{number:,}",
-                f"{cost.due:,}",
-                f"{1000 * cost.processor_s:.0f} ms",
-                f"{1000 * cost.clock_s:.0f} ms",
-                f"{cost.statements:,}",
-            )
-    Console().print(table)
+        few, *more = (measure(next(fresh), number, rounds) for number in sizes(options))
+    for cost in (few, *more):
+        telescopes = f"a tick with {cost.telescopes:,} telescopes, {cost.due:,} due"
+        report.add(f"{telescopes}: processor time", cost.processor_ms, few.processor_ms, unit="ms")
+        report.add(f"{telescopes}: by the clock", cost.clock_ms, few.clock_ms, unit="ms")
+        report.add(f"{telescopes}: statements", cost.statements, few.statements, unit="")
+    report.close()
+
+
+def sizes(options: argparse.Namespace) -> tuple[int, ...]:
+    """Give how many telescopes are in each of the books; the first are the reference of the others."""
+    return TELESCOPES[:2] if options.quick else TELESCOPES
 
 
 @contextmanager
@@ -97,7 +94,7 @@ def databases(*, postgres: bool) -> Iterator[Iterator[str]]:
             yield (f"sqlite:///{Path(folder) / f'{number}.db'}" for number in TELESCOPES)
 
 
-def measure(url: str, telescopes: int) -> Cost:
+def measure(url: str, telescopes: int, rounds: int) -> Cost:
     """Give what a tick costs with so many telescopes in the books."""
     store, counter = Store(url), Counter()
     migrate(store)
@@ -105,16 +102,15 @@ def measure(url: str, telescopes: int) -> Cost:
     event.listen(store.engine, "before_cursor_execute", counter.count)
     settings = Settings(stacking=StackingSettings(idle_s=0))
     processor, clock, due = [], [], 0
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         counter.statements = 0
         began, began_clock = time.process_time(), time.monotonic()
         with store.write() as session:
             due = len(due_everywhere(session, settings, _NOW))
-        processor.append(time.process_time() - began)
-        clock.append(time.monotonic() - began_clock)
+        processor.append(1000 * (time.process_time() - began))
+        clock.append(1000 * (time.monotonic() - began_clock))
     store.close()
-    medians = statistics.median(processor), statistics.median(clock)
-    return Cost(telescopes, due, *medians, counter.statements)
+    return Cost(telescopes, due, processor, clock, counter.statements)
 
 
 def fill(store: Store, telescopes: int) -> None:
