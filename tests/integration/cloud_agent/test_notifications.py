@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -122,6 +123,45 @@ def test_a_receipt_that_waits_for_something_is_told_at_noon(
     assert sink.messages == []
     home.look(after=4 * HOUR + MINUTE)
     assert "1 blocks waiting" in sink.messages[0]["message"]
+
+
+def test_a_receipt_that_was_told_is_not_told_again_when_the_night_is_complete_again(
+    make_home: MakeHome, sink: Sink, store: Store
+) -> None:
+    def become(state: BlockState) -> None:
+        with store.write() as session:
+            session.scalars(select(Block)).first().state = state  # type: ignore[union-attr] # laid down
+
+    home = make_home(sink, needs_you=False)
+    home.look()
+    become(BlockState.READY)
+    home.look(after=MINUTE)
+    become(BlockState.STACKED)
+    home.look(after=2 * HOUR)
+    assert sink.titles == ["Night of 26 March 2025"]
+
+
+def test_many_needs_make_a_message_that_every_service_takes(
+    make_home: MakeHome, sink: Sink, store: Store
+) -> None:
+    home = make_home(sink, receipt=False)
+    with store.write() as session:
+        night = RecordedNight(session)
+        attic = night.telescope("attic")
+        for number in range(30):
+            start = EVENING + number * timedelta(minutes=15)
+            night.block(attic, "NGC 2403", start, BlockState.FAILED, needs_you=True, reason="no stack")
+    home.look()
+    home.look(after=6 * MINUTE)
+    (message,) = sink.messages
+    said = re.search(r"\n\nand (\d+) more: see the page$", message["message"])
+    assert said is not None
+    with store.read() as session:
+        noted = session.scalars(select(Notice)).all()
+    assert message["message"].count("NGC 2403 on attic") + int(said[1]) == len(noted)
+    assert len(message["message"]) < 1024, "Pushover's bound"
+    home.look(after=2 * HOUR)
+    assert len(sink.messages) == 1, "all were told"
 
 
 def test_what_needs_a_person_is_told_once_it_has_lasted_and_at_most_once_an_hour(
