@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -11,6 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from apprise import Apprise
 from pydantic import SecretStr
 from sqlalchemy import select
 from typer.testing import CliRunner
@@ -28,6 +31,7 @@ from support.gateway import make_token, running_gateway
 from support.notification_sink import Sink, other_sink, sink
 from support.recorded_night import RecordedNight
 from support.redis_server import RedisServer
+from support.waiting import eventually
 
 __all__ = ["other_sink", "sink"]
 
@@ -246,6 +250,35 @@ def test_an_address_that_fails_is_tried_later_and_holds_up_no_other(
             f"{row.key} {row.address} {row.text} {row.problem}" for row in session.scalars(select(Notice))
         )
     assert "s3cret" not in kept
+
+
+def test_an_address_that_hangs_holds_up_no_other(make_home: MakeHome, sink: Sink, other_sink: Sink) -> None:
+    sink.answers.clear()
+    home = make_home(sink, other_sink, needs_you=False)
+    slow = SecretStr(f"{sink.url.get_secret_value()}?rto=120&cto=120")  # how long Apprise waits
+    wanted = home.settings.notifications.model_copy(update={"urls": (slow, other_sink.url)})
+    home.settings = home.settings.model_copy(update={"notifications": wanted})
+    notifier = Notifier(home.settings, home.store, clock=lambda: home.now, sending=timedelta(seconds=2))
+    looking = threading.Thread(target=notifier.tell_what_is_new, daemon=True)
+    looking.start()
+    eventually(lambda: other_sink.titles == ["Night of 26 March 2025"])
+    looking.join(60)
+    assert not looking.is_alive(), "the look has ended"
+    assert sink.messages == [], "while the message is on its way"
+    sink.answers.set()
+    eventually(lambda: len(sink.messages) == 1)
+
+
+def test_what_apprise_does_not_catch_itself_is_a_fault_that_names_no_secret(
+    sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> bool:
+        raise SystemError("json://me:s3cret@host")
+
+    monkeypatch.setattr(Apprise, "notify", fail)
+    with pytest.raises(TransientError, match="SystemError") as refused:
+        send_notification(sink.url, "t", "x")
+    assert "s3cret" not in "".join(traceback.format_exception(refused.value))
 
 
 def test_a_gateway_that_is_away_ends_no_need(make_home: MakeHome, sink: Sink, store: Store) -> None:

@@ -24,7 +24,8 @@ from skyrelay_cloud_agent.service import Notifications, lived_by
 NOW = datetime(2026, 3, 1, 20, tzinfo=UTC)
 # What the page can never change, and so never starts anything anew.
 FILE_ONLY = {"redis", "database", "data_dir", "sources"}
-# `topic` and `discovery_prefix` are those of home_assistant; `site_zone` is read from the observatory; of crowdsky only the scrubbing counts.
+# `topic` and `discovery_prefix` are those of home_assistant.
+# `site_zone` is read from the observatory; of crowdsky only the scrubbing counts.
 OF_PARTS = {
     *("site_zone", "crowdsky", "is_set_up", "cloud", "mqtt", "observatory", "photometry"),
     *("home_assistant", "topic", "discovery_prefix", "notifications"),
