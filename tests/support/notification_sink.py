@@ -18,11 +18,14 @@ class Sink:
     def __init__(self) -> None:
         self.status, self.messages = 200, list[dict[str, Any]]()
         self.refused = 0
+        self.answers = threading.Event()  # cleared: what arrives has to wait for its answer
+        self.answers.set()
         sink = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                sink.answers.wait()
                 if sink.status == 200:
                     sink.messages.append(message)
                 else:
@@ -48,6 +51,7 @@ class Sink:
 
     def close(self) -> None:
         """End."""
+        self.answers.set()
         self.server.shutdown()
         self.server.server_close()
 

@@ -481,3 +481,12 @@ def test_home_assistant_wants_a_broker_and_topics_that_it_understands(tmp_path: 
     for wrong in ({"topic": "a/b"}, {"topic": "+"}, {"discovery_prefix": "#"}):
         with pytest.raises(ConfigurationError, match=r"home_assistant\."):
             load(tmp_path, {"mqtt": {"host": "h"}, "home_assistant": wrong})
+
+
+@pytest.mark.parametrize("prefix", ["home", "home/assistant"])
+def test_our_topic_is_not_home_assistants(tmp_path: Path, prefix: str) -> None:
+    said = problem(tmp_path, {"home_assistant": {"topic": "home", "discovery_prefix": prefix}})
+    assert "home_assistant.topic" in said
+    assert "home_assistant.discovery_prefix" in said
+    other = {"home_assistant": {"topic": "home", "discovery_prefix": "homeassistant"}}
+    assert load(tmp_path, other).home_assistant.topic == "home"

@@ -34,12 +34,19 @@ def send_notification(url: SecretStr, title: str, text: str) -> None:
 
     logging.getLogger("apprise").setLevel(logging.CRITICAL)  # its lines name hosts and parts of addresses
     asset = AppriseAsset(app_id="Skyrelay", app_desc="Skyrelay", async_mode=False, secure_logging=True)
-    sender = Apprise(asset=asset)
-    if not sender.add(url.get_secret_value()):
+    try:
+        sender = Apprise(asset=asset)
+        is_known = sender.add(url.get_secret_value())
+        is_taken = is_known and bool(sender.notify(body=text, title=title, body_format="text"))
+    except Exception as error:  # noqa: BLE001 - of any of a hundred plugins; its words may hold the address
+        raise TransientError(
+            f"what speaks to {_scheme(url)}:// failed with {type(error).__name__}: write the address anew"
+        ) from None
+    if not is_known:
         raise PermanentError(
             f"Apprise knows no address like the one of notifications.urls that begins with {_scheme(url)}://"
         )
-    if not sender.notify(body=text, title=title, body_format="text"):
+    if not is_taken:
         raise TransientError(f"the service behind {_scheme(url)}:// cannot be reached, or did not take it")
 
 

@@ -286,6 +286,17 @@ class HomeAssistantSettings(_Section):
     discovery_prefix: Annotated[str, Field(pattern=r"^[\w-]+(/[\w-]+)*$", max_length=100)] = "homeassistant"
     topic: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]+$", max_length=50)] = "skyrelay"
 
+    @model_validator(mode="after")
+    def _is_a_topic_of_our_own(self) -> Self:
+        # Our availability, TOPIC/status, would be what Home Assistant says of itself, PREFIX/status; and with
+        # PREFIX below TOPIC what it says could lie among our own, which we take away.
+        if self.topic == self.discovery_prefix.partition("/")[0]:
+            raise ValueError(
+                f"home_assistant.topic and home_assistant.discovery_prefix both begin with {self.topic!r}, "
+                "which belongs to Home Assistant: give home_assistant.topic a name of its own"
+            )
+        return self
+
 
 def _as_urls(value: object) -> object:
     """Take one address, or several with blanks or line breaks between them, beside a list of them."""

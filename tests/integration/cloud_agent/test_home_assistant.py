@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from skyrelay.domain.states import BlockState, DeliveryState, TelescopeState
 from skyrelay.mqtt import BrokerState, Message, MqttConnection
@@ -145,6 +145,25 @@ def test_a_switch_pauses_and_resumes_and_the_audit_log_says_who(
         steps = session.scalars(select(AuditEntry).where(AuditEntry.actor == "home assistant")).all()
         assert (left.target, left.by) == ("M 51", "ada"), "a switch lifts only what it shows"
         assert [step.event for step in steps] == ["paused", "paused", "resumed", "resumed"]
+
+
+def test_a_switch_that_is_flipped_while_the_database_is_away_is_heeded_when_it_is_back(
+    make_broker: MakeBroker, live: Live, listen: Listen, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broker = make_broker()
+    home = listen(broker)
+    live(broker)
+    eventually(lambda: home.state(NODE).get("paused") == "OFF", within_s=60)
+    with store.engine.begin() as connection:
+        connection.execute(text("ALTER TABLE pauses RENAME TO away"))
+    for payload in (b"OFF", b"ON"):
+        home.say("skyrelay/node/pause/set", payload)
+        eventually(lambda sent=payload: any(each.payload == sent for each in home.all))
+        capsys.readouterr()
+        eventually(lambda: "could not be told" in "".join(capsys.readouterr()), within_s=60)
+    with store.engine.begin() as connection:
+        connection.execute(text("ALTER TABLE away RENAME TO pauses"))
+    eventually(lambda: home.state(NODE)["paused"] == "ON", within_s=60)
 
 
 def test_commands_of_unknown_age_or_for_no_telescope_of_ours_do_nothing(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -10,6 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from apprise import Apprise
 from pydantic import SecretStr
 from sqlalchemy import select
 from typer.testing import CliRunner
@@ -27,6 +31,7 @@ from support.gateway import make_token, running_gateway
 from support.notification_sink import Sink, other_sink, sink
 from support.recorded_night import RecordedNight
 from support.redis_server import RedisServer
+from support.waiting import eventually
 
 __all__ = ["other_sink", "sink"]
 
@@ -124,6 +129,45 @@ def test_a_receipt_that_waits_for_something_is_told_at_noon(
     assert "1 blocks waiting" in sink.messages[0]["message"]
 
 
+def test_a_receipt_that_was_told_is_not_told_again_when_the_night_is_complete_again(
+    make_home: MakeHome, sink: Sink, store: Store
+) -> None:
+    def become(state: BlockState) -> None:
+        with store.write() as session:
+            session.scalars(select(Block)).first().state = state  # type: ignore[union-attr] # laid down
+
+    home = make_home(sink, needs_you=False)
+    home.look()
+    become(BlockState.READY)
+    home.look(after=MINUTE)
+    become(BlockState.STACKED)
+    home.look(after=2 * HOUR)
+    assert sink.titles == ["Night of 26 March 2025"]
+
+
+def test_many_needs_make_a_message_that_every_service_takes(
+    make_home: MakeHome, sink: Sink, store: Store
+) -> None:
+    home = make_home(sink, receipt=False)
+    with store.write() as session:
+        night = RecordedNight(session)
+        attic = night.telescope("attic")
+        for number in range(30):
+            start = EVENING + number * timedelta(minutes=15)
+            night.block(attic, "NGC 2403", start, BlockState.FAILED, needs_you=True, reason="no stack")
+    home.look()
+    home.look(after=6 * MINUTE)
+    (message,) = sink.messages
+    said = re.search(r"\n\nand (\d+) more: see the page$", message["message"])
+    assert said is not None
+    with store.read() as session:
+        noted = session.scalars(select(Notice)).all()
+    assert message["message"].count("NGC 2403 on attic") + int(said[1]) == len(noted)
+    assert len(message["message"]) < 1024, "Pushover's bound"
+    home.look(after=2 * HOUR)
+    assert len(sink.messages) == 1, "all were told"
+
+
 def test_what_needs_a_person_is_told_once_it_has_lasted_and_at_most_once_an_hour(
     make_home: MakeHome, sink: Sink, store: Store
 ) -> None:
@@ -206,6 +250,35 @@ def test_an_address_that_fails_is_tried_later_and_holds_up_no_other(
             f"{row.key} {row.address} {row.text} {row.problem}" for row in session.scalars(select(Notice))
         )
     assert "s3cret" not in kept
+
+
+def test_an_address_that_hangs_holds_up_no_other(make_home: MakeHome, sink: Sink, other_sink: Sink) -> None:
+    sink.answers.clear()
+    home = make_home(sink, other_sink, needs_you=False)
+    slow = SecretStr(f"{sink.url.get_secret_value()}?rto=120&cto=120")  # how long Apprise waits
+    wanted = home.settings.notifications.model_copy(update={"urls": (slow, other_sink.url)})
+    home.settings = home.settings.model_copy(update={"notifications": wanted})
+    notifier = Notifier(home.settings, home.store, clock=lambda: home.now, sending=timedelta(seconds=2))
+    looking = threading.Thread(target=notifier.tell_what_is_new, daemon=True)
+    looking.start()
+    eventually(lambda: other_sink.titles == ["Night of 26 March 2025"])
+    looking.join(60)
+    assert not looking.is_alive(), "the look has ended"
+    assert sink.messages == [], "while the message is on its way"
+    sink.answers.set()
+    eventually(lambda: len(sink.messages) == 1)
+
+
+def test_what_apprise_does_not_catch_itself_is_a_fault_that_names_no_secret(
+    sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> bool:
+        raise SystemError("json://me:s3cret@host")
+
+    monkeypatch.setattr(Apprise, "notify", fail)
+    with pytest.raises(TransientError, match="SystemError") as refused:
+        send_notification(sink.url, "t", "x")
+    assert "s3cret" not in "".join(traceback.format_exception(refused.value))
 
 
 def test_a_gateway_that_is_away_ends_no_need(make_home: MakeHome, sink: Sink, store: Store) -> None:

@@ -76,6 +76,7 @@ def test_what_was_delivered_is_added_up_by_target_and_filter(gateway: GatewayCli
         ({"since": "2025-03-27"}, [("M 81", "IRCUT", 1, 300.0)]),
         ({"until": "2025-03-26", "target": "M 81"}, [("M 81", "IRCUT", 1, 200.0)]),
         ({"filter": "none"}, []),
+        ({"filter": "", "target": "M 81"}, [("M 81", "IRCUT", 2, 500.0)]),
     ],
 )
 def test_it_is_confined_to_what_is_asked_for(

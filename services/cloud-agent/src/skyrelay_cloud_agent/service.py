@@ -46,8 +46,8 @@ def main(settings: Settings) -> int:
             notifications.live_by(now, stop)
             agent.live_by(now, stop)
             now = wait_for_other_settings(settings, now, stop, part=lived_by)
-            agent.end()
-            notifications.end()
+        agent.end()
+        notifications.end()
         home_assistant.end()
     return 0
 
@@ -72,6 +72,7 @@ class Agent:
 
     def __init__(self) -> None:
         self._home: Home | None = None
+        self._lived_by: object = None
         self._state = "starting"
 
     def detail(self) -> dict[str, object] | None:
@@ -80,7 +81,12 @@ class Agent:
         return {"state": self._state} if home is None else home.detail()
 
     def live_by(self, settings: Settings, stop: threading.Event) -> None:
-        """Begin, if these settings want it; the database is waited for until ``stop`` is set."""
+        """Begin, go on or end, as these settings want; the database is waited for until ``stop`` is set."""
+        wanted = node_lived_by(settings)
+        if wanted == self._lived_by:
+            return
+        self.end()
+        self._lived_by = wanted
         reason = _reason_to_idle(settings)
         self._state = reason or "waiting for the database"
         if reason is not None:
@@ -94,13 +100,18 @@ class Agent:
 
     def end(self) -> None:
         """End what was begun."""
-        home, self._home = self._home, None
+        home, self._home, self._lived_by = self._home, None, None
         if home is not None:
             home.stop()
 
 
 def lived_by(settings: Settings) -> tuple[object, ...]:
-    """Give the settings that what we do is started anew for, out of touch for a moment."""
+    """Give the settings that any part of what we do is started anew for, out of touch for a moment."""
+    return (node_lived_by(settings), settings.home_assistant, notifications_lived_by(settings))
+
+
+def node_lived_by(settings: Settings) -> tuple[object, ...]:
+    """Give those of the node."""
     return (
         settings.is_set_up,
         settings.cloud,
@@ -108,9 +119,12 @@ def lived_by(settings: Settings) -> tuple[object, ...]:
         settings.observatory,
         settings.photometry,
         settings.crowdsky.scrub_location,
-        settings.home_assistant,
-        settings.notifications,
     )
+
+
+def notifications_lived_by(settings: Settings) -> tuple[object, ...]:
+    """Give those of what tells the owner; the receipt's morning is that of the observatory."""
+    return (settings.is_set_up, settings.notifications, settings.observatory)
 
 
 class HomeAssistant:
@@ -159,6 +173,7 @@ class Notifications:
 
     def __init__(self) -> None:
         self._notifier: Notifier | None = None
+        self._lived_by: object = None
 
     def detail(self) -> dict[str, object] | None:
         """Say what is wrong with it, where it is wanted; `None` when its work does not turn."""
@@ -168,7 +183,12 @@ class Notifications:
         return {"notifications_problem": notifier.problem or None} if notifier.turns() else None
 
     def live_by(self, settings: Settings, stop: threading.Event) -> None:
-        """Begin, if these settings want it; the database is waited for until ``stop`` is set."""
+        """Begin, go on or end, as these settings want; the database is waited for until ``stop`` is set."""
+        wanted = notifications_lived_by(settings)
+        if wanted == self._lived_by:
+            return
+        self.end()
+        self._lived_by = wanted
         if not (settings.notifications.urls and settings.is_set_up):
             return
         from skyrelay.store.opening import open_store
@@ -181,7 +201,7 @@ class Notifications:
 
     def end(self) -> None:
         """End what was begun."""
-        notifier, self._notifier = self._notifier, None
+        notifier, self._notifier, self._lived_by = self._notifier, None, None
         if notifier is not None:
             notifier.stop()
 

@@ -53,7 +53,7 @@ async def _wish(
     since: _Night = None,
     until: _Night = None,
 ) -> Wish:
-    return Wish(telescope or None, target or None, filter, since, until)
+    return Wish(telescope or None, target or None, filter or None, since, until)
 
 
 WishDep = Annotated[Wish, Depends(_wish)]

@@ -6,7 +6,6 @@ of these happens, everything is laid down again, and what lies there that is our
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -66,7 +65,8 @@ class Presence:
     def __init__(self, settings: Settings, store: Store, clock: Callable[[], datetime] = utc_now) -> None:
         self._store, self._clock = store, clock
         self._topics, self._reader = Topics.of(settings.home_assistant), HomeReader()
-        self._commands: queue.Queue[PauseCommand] = queue.Queue(_MOST_COMMANDS)
+        self._commands: dict[str | None, PauseCommand] = {}  # that wait: of each switch the latest
+        self._taking = threading.Lock()  # both threads change them
         self._wants_all = threading.Event()
         self._kept: dict[str, bytes] = {}  # what we believe that the broker keeps
         self._found: dict[str, None] = {}  # what the broker says that it keeps, of ours
@@ -121,10 +121,11 @@ class Presence:
         if is_old:  # of unknown age: whoever flipped it may have thought better of it
             _log.info("a switch's retained message is not heeded", telescope=command.telescope)
             return
-        try:
-            self._commands.put_nowait(command)
-        except queue.Full:
-            _log.warning("too many commands at once: one is dropped", telescope=command.telescope)
+        with self._taking:
+            if command.telescope in self._commands or len(self._commands) < _MOST_COMMANDS:
+                self._commands[command.telescope] = command
+            else:
+                _log.warning("too many commands at once: one is dropped", telescope=command.telescope)
         self._loop.wake()
 
     def _note_kept(self, message: Message) -> None:
@@ -145,10 +146,15 @@ class Presence:
         return _LOOK
 
     def _obey(self) -> None:
-        while not self._commands.empty():
-            command = self._commands.get_nowait()
+        """Do what switches want; what the database does not take waits for the next turn."""
+        with self._taking:
+            waiting = list(self._commands.values())
+        for command in waiting:
             with self._store.write() as session:
                 self._obey_one(session, command)
+            with self._taking:
+                if self._commands.get(command.telescope) is command:  # else it was flipped again meanwhile
+                    del self._commands[command.telescope]
             # The switch shows what became of it, even where that is nothing new.
             self._wants_all.set()
 
@@ -164,7 +170,8 @@ class Presence:
         with self._store.read() as session:
             home = self._reader.read(session, self._clock())
         wants_all = self._wants_all.is_set()
-        self._wants_all.clear()
+        if wants_all:  # cleared only if seen: it may be set in between
+            self._wants_all.clear()
         self._lay_down(home, wants_all=wants_all)
 
     def _lay_down(self, home: HomeState, *, wants_all: bool) -> None:

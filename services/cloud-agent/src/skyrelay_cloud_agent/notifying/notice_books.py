@@ -14,6 +14,9 @@ from skyrelay.store.tables import Notice
 from skyrelay_cloud_agent.notifying.sightings import Sighting
 
 _KEPT_FOR = timedelta(days=30)
+_ONCE = "receipt:"  # a night's receipt may be complete, wait again and be complete again
+_MOST_TEXT = 900  # characters: Pushover takes 1024, Discord 2000; with room for the line that says of more
+_MOST_TITLE = 200  # characters: Pushover takes 250, Discord 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,9 @@ def _new(sighting: Sighting, address: str, now: datetime) -> Notice:
 
 
 def _begin_again(row: Notice, sighting: Sighting, now: datetime) -> None:
-    """Open a row again; what was told within the hour is not told again."""
+    """Open a row again; what was told within the hour is not told again, a receipt never."""
+    if row.key.startswith(_ONCE) and row.told_at is not None:
+        return
     row.ended_at = None
     if may_tell(row.told_at, now):
         row.title, row.text, row.began_at, row.told_at = sighting.title, sighting.text, now, None
@@ -99,7 +104,22 @@ def _is_due(rows: Sequence[Notice], last_told_at: datetime | None, now: datetime
 
 
 def _letter(rows: Sequence[Notice]) -> Letter:
-    return Letter(tuple(row.id for row in rows), rows[0].title, "\n\n".join(row.text for row in rows))
+    ids = tuple(row.id for row in rows)
+    return Letter(ids, _cut(rows[0].title, _MOST_TITLE), _bounded([row.text for row in rows]))
+
+
+def _bounded(texts: Sequence[str]) -> str:
+    """Put texts together, as many as every service takes in one message, and say how many more there are."""
+    said = _cut(texts[0], _MOST_TEXT)
+    for number, text in enumerate(texts[1:], start=1):
+        if len(said) + len(text) + 2 > _MOST_TEXT:
+            return f"{said}\n\nand {len(texts) - number} more: see the page"
+        said = f"{said}\n\n{text}"
+    return said
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def note_told(session: Session, letter: Letter, now: datetime) -> None:

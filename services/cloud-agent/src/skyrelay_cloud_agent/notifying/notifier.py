@@ -1,8 +1,10 @@
-"""Tells people, by Apprise: its own thread, so that a service which hangs holds up nothing."""
+"""Tells people, by Apprise: a thread of its own for each address, so that one that hangs holds up nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from pydantic import SecretStr
@@ -26,6 +28,8 @@ from skyrelay_cloud_agent.notifying.sightings import Sighting, gone_seen, needs_
 
 LOOK = timedelta(seconds=30)
 _STOP_S = 1.0
+# For one look's messages; what takes longer goes on by itself. Far below what a turn may last (`Loop.turns`).
+_SENDING = timedelta(seconds=20)
 
 _log = get_logger(__name__)
 
@@ -43,6 +47,8 @@ class Notifier:
         Gives the aware time.
     look
         How long to wait between two looks.
+    sending
+        How long a look waits for its messages to be taken.
     """
 
     def __init__(
@@ -52,8 +58,10 @@ class Notifier:
         *,
         clock: Callable[[], datetime] = utc_now,
         look: timedelta = LOOK,
+        sending: timedelta = _SENDING,
     ) -> None:
         self._settings, self._store, self._clock, self._look = settings, store, clock, look
+        self._sending_s, self._on_their_way = sending.total_seconds(), dict[str, threading.Thread]()
         self._loop = Loop("notifications", self._turn)
         self.problem = ""
 
@@ -75,16 +83,41 @@ class Notifier:
         return self._look
 
     def tell_what_is_new(self) -> None:
-        """Look once, and send what is to be sent."""
+        """Look once, and send what is to be sent; an address that still has messages on their way is left."""
         seen, kinds = self._see()
         for url in self._settings.notifications.urls:
             address = address_digest(url)
-            with self._store.write() as session:
-                note_sightings(session, seen, kinds, address, self._clock())
-                letters = letters_due(session, address, self._clock())
+            if not self._is_busy(address):
+                with self._store.write() as session:
+                    note_sightings(session, seen, kinds, address, self._clock())
+                    letters = letters_due(session, address, self._clock())
+                self._begin_sending(url, address, letters)
+        self._wait_for_senders()
+
+    def _is_busy(self, address: str) -> bool:
+        thread = self._on_their_way.get(address)
+        return thread is not None and thread.is_alive()
+
+    def _begin_sending(self, url: SecretStr, address: str, letters: Sequence[Letter]) -> None:
+        if letters:
+            thread = threading.Thread(
+                target=self._send_all, args=(url, letters), name=f"notifications {address}", daemon=True
+            )
+            self._on_their_way[address] = thread
+            thread.start()
+
+    def _wait_for_senders(self) -> None:
+        until_s = time.monotonic() + self._sending_s
+        for thread in self._on_their_way.values():
+            thread.join(max(until_s - time.monotonic(), 0.0))
+
+    def _send_all(self, url: SecretStr, letters: Sequence[Letter]) -> None:
+        try:
             for letter in letters:
                 if not self._loop.is_stopping:
                     self._send(url, letter)
+        except Exception:  # noqa: BLE001 - the books are out of reach: the log has it, and the next look tries again
+            _log.exception("what was told cannot be noted")
 
     def _see(self) -> tuple[list[Sighting], frozenset[str]]:
         """Give what there is to tell, and the kinds of it that could be looked for."""
