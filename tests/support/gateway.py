@@ -98,13 +98,13 @@ def running_gateway(
     redis_url: str,
     settings: Settings | None = None,
     clock: Callable[[], datetime] = utc_now,
+    hasher: Hasher | None = None,
 ) -> Iterator[GatewayClient]:
     """Serve the gateway's application until the end of the ``with``, to a client that may do everything."""
     celery = build_celery(redis_url)
     with connect_redis(redis_url) as redis:
-        app = create_app(
-            settings or Settings(setup="done"), store, redis, celery, clock=clock, hasher=quick_hasher()
-        )
+        hasher = hasher or quick_hasher()
+        app = create_app(settings or Settings(setup="done"), store, redis, celery, clock=clock, hasher=hasher)
         configured = app.state.gateway.settings.gateway.password.get_secret_value()
         if configured:  # as the process does at its start
             ensure_password(store, quick_hasher(), configured, now=clock(), actor="configuration")

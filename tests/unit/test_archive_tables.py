@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -14,7 +15,7 @@ from astropy.table import Table
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skyrelay.archive_tables import archive_text
+from skyrelay.archive_tables import Form, archive_text
 from skyrelay.store.archive import ArchivedStack
 
 START = datetime(2025, 3, 27, 1, 0, 0, 250_000, tzinfo=UTC)
@@ -42,13 +43,17 @@ def stack(**columns: Any) -> ArchivedStack:
     return ArchivedStack(**{**VALUES, **columns})
 
 
+def whole(stacks: Iterable[ArchivedStack], form: Form) -> str:
+    return "".join(archive_text(stacks, form))
+
+
 def read(text: str) -> Table:
     return Table.read(text.splitlines(), format="ascii.ecsv")
 
 
 def test_astropy_reads_values_units_and_gaps() -> None:
     unknown = stack(id=8, frames=None, ra_deg=None, dec_deg=None, last_end_at=None, is_confirmed=False)
-    table = read(archive_text([stack(), unknown], "ecsv"))
+    table = read(whole([stack(), unknown], "ecsv"))
     assert table.colnames == list(VALUES)
     assert table["exposure_total_s"].unit == units.s
     assert table["ra_deg"].unit == units.deg
@@ -61,7 +66,7 @@ def test_astropy_reads_values_units_and_gaps() -> None:
 
 
 def test_an_empty_archive_is_a_table_too() -> None:
-    table = read(archive_text([], "ecsv"))
+    table = read(whole([], "ecsv"))
     assert (len(table), table.colnames) == (0, list(VALUES))
 
 
@@ -69,18 +74,25 @@ def test_an_empty_archive_is_a_table_too() -> None:
 def test_no_name_from_outside_breaks_the_table(targets: list[str]) -> None:
     stacks = [stack(id=number, target=target) for number, target in enumerate(targets)]
     for form in ("csv", "ecsv"):
-        lines = [each for each in archive_text(stacks, form).split("\n") if each and each[0] != "#"]
+        lines = [each for each in whole(stacks, form).split("\n") if each and each[0] != "#"]
         rows = list(csv.DictReader(lines))
         assert [row["id"] for row in rows] == [str(number) for number in range(len(targets))]
 
 
 @pytest.mark.parametrize("target", ["#1", 'a "b", c', "=1+1", "M 31 – Halo", "None", "12"])
 def test_names_come_back_as_they_are(target: str) -> None:
-    assert read(archive_text([stack(target=target)], "ecsv"))["target"][0] == target
+    assert read(whole([stack(target=target)], "ecsv"))["target"][0] == target
 
 
 @given(st.sampled_from(["=", "+", "-", "@", "\t=", "\r@", " ="]), st.text())
 def test_no_cell_begins_like_a_formula(sign: str, rest: str) -> None:
-    (row,) = csv.DictReader(io.StringIO(archive_text([stack(target=sign + rest)], "csv")))
+    (row,) = csv.DictReader(io.StringIO(whole([stack(target=sign + rest)], "csv")))
     assert row["target"].startswith("'")
     assert float(row["dec_deg"]) == -69.07, "numbers stay numbers"
+
+
+@pytest.mark.parametrize(("number", "parts"), [(0, 1), (499, 1), (500, 2), (1200, 3)])
+def test_a_long_table_comes_in_parts_with_each_line_once(number: int, parts: int) -> None:
+    made = list(archive_text((stack(id=each) for each in range(number)), "csv"))
+    assert len(made) == parts
+    assert [int(row["id"]) for row in csv.DictReader(io.StringIO("".join(made)))] == list(range(number))

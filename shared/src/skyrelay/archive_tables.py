@@ -23,6 +23,7 @@ MEDIA_TYPES: dict[Form, str] = {"csv": "text/csv; charset=utf-8", "ecsv": "text/
 # What a spreadsheet takes for the beginning of a formula.
 _FORMULA = ("=", "+", "-", "@")
 Cell = str | int | float | None
+_LINES_OF_A_PART = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,24 +56,28 @@ _COLUMNS = (
 )
 
 
-def archive_text(stacks: Iterable[ArchivedStack], form: Form) -> str:
-    """Write stacks as a table, a line each.
+def archive_text(stacks: Iterable[ArchivedStack], form: Form) -> Iterator[str]:
+    """Write stacks as a table, a line each; give it in parts of some hundred lines.
 
     In CSV a text that a spreadsheet would run as a formula gets an apostrophe in front; ECSV has all texts as
     they are, but for control characters, which become blanks in both.
     """
-    file = io.StringIO()
+    part = io.StringIO()
     if form == "ecsv":
-        file.writelines(f"# {line}\n" for line in _header())
+        part.writelines(f"# {line}\n" for line in _header())
     guard = _harmless if form == "csv" else _one_line
     # Texts in quotes: in ECSV a blank line, or one that begins with #, would count for nothing.
     end = "\n" if form == "ecsv" else "\r\n"
-    csv.writer(file, lineterminator=end).writerow([column.name for column in _COLUMNS])
+    csv.writer(part, lineterminator=end).writerow([column.name for column in _COLUMNS])
     quoting: Literal[0, 2] = csv.QUOTE_NONNUMERIC if form == "ecsv" else csv.QUOTE_MINIMAL
-    writer = csv.writer(file, quoting=quoting, lineterminator=end)
-    for stack in stacks:
+    writer = csv.writer(part, quoting=quoting, lineterminator=end)
+    for number, stack in enumerate(stacks, 1):
         writer.writerow([guard(cell) for cell in _cells(stack)])
-    return file.getvalue()
+        if number % _LINES_OF_A_PART == 0:
+            yield part.getvalue()
+            part.seek(0)
+            part.truncate()
+    yield part.getvalue()
 
 
 def _header() -> Iterator[str]:

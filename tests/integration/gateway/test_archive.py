@@ -95,6 +95,15 @@ def test_it_is_read_in_parts_whose_totals_are_of_all(gateway: GatewayClient) -> 
     assert totals(first) == totals(rest)
 
 
+def test_a_table_is_read_in_parts_without_losing_a_line(
+    gateway: GatewayClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = gateway.get("/api/v1/archive/csv").text
+    for most in (1, 2, 3, 4):
+        monkeypatch.setattr("skyrelay.store.archive._AT_A_TIME", most)
+        assert gateway.get("/api/v1/archive/csv").text == whole
+
+
 def test_a_target_that_is_not_there_is_named(gateway: GatewayClient) -> None:
     for path in ("/api/v1/archive", "/api/v1/archive/csv"):
         answer = gateway.get(path, target="M 82")

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from argon2 import PasswordHasher
 from sqlalchemy import select
 
-from skyrelay.access.owner import make_setup_code
+from skyrelay.access.owner import make_setup_code, set_password
+from skyrelay.access.passwords import Hasher
 from skyrelay.settings import GatewaySettings, Settings
 from skyrelay.store.engine import Store
 from skyrelay.store.tables import AuditEntry, LoginSession
@@ -228,6 +230,28 @@ def test_a_new_password_ends_all_logins_but_the_one_that_set_it(owned: Browser, 
     assert thief.log_in().status_code == 403
     assert thief.log_in("another dark sky").status_code == 303
     assert "password set" in events(store)
+
+
+class PasswordChangesMeanwhile(Hasher):
+    """Verifies, and before anybody hears of it the owner's password is another one."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+        self._store = store
+
+    def verify(self, kept: str | None, secret: str) -> bool:
+        is_right = super().verify(kept, secret)
+        set_password(self._store, quick_hasher(), "another dark sky", now=START, actor="owner")
+        return is_right
+
+
+def test_a_password_that_is_changed_while_it_is_looked_at_begins_no_login(store: Store) -> None:
+    give_owner(store)
+    with running_gateway(store, NO_REDIS, clock=Clock(), hasher=PasswordChangesMeanwhile(store)) as gateway:
+        browser = Browser(gateway.address)
+        assert browser.log_in().status_code == 403
+        assert not browser.is_logged_in()
+    assert "login refused" in events(store)
 
 
 def test_a_program_that_changes_the_password_leaves_no_login_behind(

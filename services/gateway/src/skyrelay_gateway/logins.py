@@ -12,7 +12,7 @@ from starlette.requests import Request
 
 from skyrelay.access.attempts import book_attempt, forgive, source_of
 from skyrelay.access.marks import new_token
-from skyrelay.access.owner import claim, set_password, verify_password
+from skyrelay.access.owner import claim, is_in_force, set_password, verified_hash, verify_password
 from skyrelay.access.passwords import check_password
 from skyrelay.access.sessions import begin_session, end_all_sessions, end_session, printable
 from skyrelay.logs import get_logger
@@ -71,9 +71,7 @@ def log_in(gateway: Gateway, person: Person, password: str) -> Login | None:
     TooEarly
         Without looking at the password.
     """
-    return _try(
-        gateway, person, lambda: verify_password(gateway.store, gateway.hasher, password), "logged in"
-    )
+    return _try(gateway, person, lambda: verified_hash(gateway.store, gateway.hasher, password), "logged in")
 
 
 def claim_and_log_in(gateway: Gateway, person: Person, code: str, password: str) -> Login | None:
@@ -87,12 +85,13 @@ def claim_and_log_in(gateway: Gateway, person: Person, code: str, password: str)
         With a right or a wrong code.
     """
     check_password(password)  # before anything is counted as a wrong code
-    return _try(
-        gateway,
-        person,
-        lambda: claim(gateway.store, gateway.hasher, code, password, now=gateway.clock()),
-        "claimed and logged in",
-    )
+
+    def claimed() -> str | None:
+        if not claim(gateway.store, gateway.hasher, code, password, now=gateway.clock()):
+            return None
+        return verified_hash(gateway.store, gateway.hasher, password)
+
+    return _try(gateway, person, claimed, "claimed and logged in")
 
 
 def log_out(gateway: Gateway, session_id: int, person: Person) -> None:
@@ -114,13 +113,13 @@ def change_password(gateway: Gateway, person: Person, current: str, new: str) ->
     """
     check_password(new)
 
-    def is_right() -> bool:
+    def changed() -> str | None:
         if not verify_password(gateway.store, gateway.hasher, current):
-            return False
+            return None
         set_password(gateway.store, gateway.hasher, new, now=gateway.clock(), actor=actor())
-        return True
+        return verified_hash(gateway.store, gateway.hasher, new)
 
-    begun = _try(gateway, person, is_right, "logged in with the new password")
+    begun = _try(gateway, person, changed, "logged in with the new password")
     if begun is not None and person.session_id is None:  # a program, which takes no cookie
         end_all(gateway)
     return begun
@@ -190,31 +189,35 @@ def end_all(gateway: Gateway) -> int:
     return ended
 
 
-def _try(gateway: Gateway, person: Person, is_right: Callable[[], bool], event: str) -> Login | None:
+def _try(gateway: Gateway, person: Person, verify: Callable[[], str | None], event: str) -> Login | None:
+    """Begin a login if ``verify`` gives the hash of a password that is in force when the login begins."""
     with gateway.store.write() as session:
         source = source_of(session, person.address, person.browser)
         wait = book_attempt(session, source, gateway.clock())
     if wait is not None:
         get_logger(__name__).warning("a login came too early", address=printable(person.address))
         raise TooEarly(wait)
-    if not is_right():
-        with gateway.store.write() as session:
-            _write_down(gateway, session, person, "login refused", actor())
-        get_logger(__name__).warning("a login was refused", address=printable(person.address))
-        return None
-    return _begin(gateway, person, source, event)
-
-
-def _begin(gateway: Gateway, person: Person, source: str, event: str) -> Login:
-    now = gateway.clock()
-    login_browser = new_token()
+    password_hash, login = verify(), None
     with gateway.store.write() as session:
-        if person.session_id is not None:
-            end_session(session, person.session_id)
-        forgive(session, source, login_browser, now)
-        cookie = begin_session(session, now=now, address=person.address, browser=person.agent)
-        _write_down(gateway, session, person, event, _OWNER)
-    get_logger(__name__).info("somebody has logged in", address=printable(person.address))
+        # Another may have changed the password meanwhile, which ended all logins: it must end this one, too.
+        if password_hash is not None and is_in_force(session, password_hash):
+            login = _begin(gateway, session, person, source)
+            _write_down(gateway, session, person, event, _OWNER)
+        else:
+            _write_down(gateway, session, person, "login refused", actor())
+    if login is None:
+        get_logger(__name__).warning("a login was refused", address=printable(person.address))
+    else:
+        get_logger(__name__).info("somebody has logged in", address=printable(person.address))
+    return login
+
+
+def _begin(gateway: Gateway, session: Session, person: Person, source: str) -> Login:
+    now, login_browser = gateway.clock(), new_token()
+    if person.session_id is not None:
+        end_session(session, person.session_id)
+    forgive(session, source, login_browser, now)
+    cookie = begin_session(session, now=now, address=person.address, browser=person.agent)
     return Login(cookie, login_browser)
 
 

@@ -23,9 +23,21 @@ def is_claimed(session: Session) -> bool:
 
 def verify_password(store: Store, hasher: Hasher, password: str) -> bool:
     """Tell whether this is the owner's password; takes as long when there is none."""
+    return verified_hash(store, hasher, password) is not None
+
+
+def verified_hash(store: Store, hasher: Hasher, password: str) -> str | None:
+    """Give the hash that this password is right for, to ask `is_in_force` about later; `None`: it is wrong."""
     with store.read() as session:
         owner = session.get(Owner, _ONLY)
-    return hasher.verify(owner.password_hash if owner else None, password)
+    password_hash = owner.password_hash if owner else None
+    return password_hash if hasher.verify(password_hash, password) else None
+
+
+def is_in_force(session: Session, password_hash: str) -> bool:
+    """Tell whether the password is still the one of this hash."""
+    owner = session.get(Owner, _ONLY)
+    return owner is not None and owner.password_hash == password_hash
 
 
 def set_password(store: Store, hasher: Hasher, password: str, *, now: datetime, actor: str) -> None:

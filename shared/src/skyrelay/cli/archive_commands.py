@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -80,12 +80,24 @@ def _export(settings: Settings, query: dict[str, Any], file: Path) -> None:
     form = next((form for form in MEDIA_TYPES if file.suffix.lower() == f".{form}"), None)
     if form is None:
         raise ConfigurationError(f"--export: {file.name} ends in neither .csv nor .ecsv")
-    stacks = [ArchivedStack.model_validate(one) for part in _parts(settings, query) for one in part["items"]]
+    number = sum(one["stacks"] for one in _part(settings, {**query, "limit": 1})["totals"])
+    items = (item for part in _parts(settings, query) for item in part["items"])
     try:
-        file.write_text(archive_text(stacks, form), encoding="utf-8", newline="")
+        _write_whole(file, archive_text(map(ArchivedStack.model_validate, items), form))
     except OSError as error:
         raise ConfigurationError(f"--export: {file} cannot be written ({error.strerror})") from error
-    typer.echo(f"{len(stacks)} stacks are in {file}.")
+    typer.echo(f"{number} stacks are in {file}.")
+
+
+def _write_whole(file: Path, parts: Iterable[str]) -> None:
+    """Put a file in place once it is whole: the gateway may stop in the middle of it."""
+    half = file.with_name(f".{file.name}.part")
+    try:
+        with half.open("w", encoding="utf-8", newline="") as out:
+            out.writelines(parts)
+        half.replace(file)
+    finally:
+        half.unlink(missing_ok=True)
 
 
 def _table(totals: list[dict[str, Any]]) -> Table | str:

@@ -9,11 +9,15 @@ from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 from sqlalchemy import Select, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from skyrelay.domain.states import DeliveryKind, DeliveryState
+from skyrelay.store.engine import Store
 from skyrelay.store.receipts import ARRIVED_DELIVERIES
 from skyrelay.store.tables import Block, Delivery, Stack, Telescope
+
+_AT_A_TIME = 500
+_LONG = (Block.intent, Delivery.raw_frames, Delivery.raw_session)
 
 
 class ArchivedStack(BaseModel):
@@ -73,13 +77,26 @@ def archived_stacks(
 ) -> Iterator[ArchivedStack]:
     """Give the delivered stacks, the latest first: those before an id, and at most so many."""
     query = _delivered(select(Stack, Block, Telescope.name, Delivery), filters).order_by(Stack.id.desc())
-    query = query.join(Telescope, Telescope.id == Block.telescope_id)
+    # Without what is long and not shown: the files of a block, the frames of a raw session.
+    query = query.join(Telescope, Telescope.id == Block.telescope_id).options(*map(defer, _LONG))
     if before_id is not None:
         query = query.where(Stack.id < before_id)
     if most is not None:
         query = query.limit(most)
     for stack, block, telescope, delivery in session.execute(query):
         yield _archived(stack, block, telescope, delivery)
+
+
+def whole_archive(store: Store, filters: ArchiveFilters) -> Iterator[ArchivedStack]:
+    """Give all delivered stacks, the latest first: some at a time, so that a slow reader holds nothing up."""
+    before_id: int | None = None
+    is_more = True
+    while is_more:
+        with store.read() as session:
+            part = list(archived_stacks(session, filters, before_id=before_id, most=_AT_A_TIME))
+        yield from part
+        is_more = len(part) == _AT_A_TIME
+        before_id = part[-1].id if part else None
 
 
 def archive_totals(session: Session, filters: ArchiveFilters) -> Iterator[ArchiveTotal]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from fastapi import APIRouter
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from skyrelay.archive_tables import MEDIA_TYPES, Form, archive_text
-from skyrelay.store.archive import archived_stacks
+from skyrelay.store.archive import whole_archive
 from skyrelay_gateway.archive import ArchiveView, WishDep, build_archive, filters_of
 from skyrelay_gateway.context import GatewayDep
 from skyrelay_gateway.list_tags import FROM_DATABASE, NOT_MODIFIED, TaggedRoute
@@ -27,9 +27,10 @@ _TABLE = {"schema": {"type": "string"}}
 def table(gateway: GatewayDep, form: Form, wish: WishDep) -> Response:
     """Give the delivered stacks as a table: CSV for spreadsheets, or ECSV, which astropy reads."""
     with gateway.store.read() as session:
-        text = archive_text(archived_stacks(session, filters_of(session, wish)), form)
+        filters = filters_of(session, wish)
+    text = archive_text(whole_archive(gateway.store, filters), form)
     name = f'attachment; filename="skyrelay-archive.{form}"'
-    return Response(text, media_type=MEDIA_TYPES[form], headers={"Content-Disposition": name})
+    return StreamingResponse(text, media_type=MEDIA_TYPES[form], headers={"Content-Disposition": name})
 
 
 @router.get("", dependencies=[FROM_DATABASE], responses=NOT_MODIFIED)
