@@ -27,7 +27,7 @@ def verify_password(store: Store, hasher: Hasher, password: str) -> bool:
 
 
 def verified_hash(store: Store, hasher: Hasher, password: str) -> str | None:
-    """Give the hash that this password is right for, to ask `is_in_force` about later; `None`: it is wrong."""
+    """Give the hash that this password is right for, to ask `is_in_force` later; `None` if wrong."""
     with store.read() as session:
         owner = session.get(Owner, _ONLY)
     password_hash = owner.password_hash if owner else None
