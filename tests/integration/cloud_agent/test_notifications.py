@@ -295,6 +295,21 @@ def test_a_gateway_that_is_away_ends_no_need(make_home: MakeHome, sink: Sink, st
     assert sink.titles == ["Skyrelay needs you"], "it has lasted for six minutes"
 
 
+def test_what_was_told_to_an_address_that_is_in_use_no_more_is_forgotten(
+    make_home: MakeHome, sink: Sink, other_sink: Sink, store: Store
+) -> None:
+    home = make_home(sink, other_sink)
+    home.look()
+    home.settings = home.settings.model_copy(
+        update={"notifications": NotificationsSettings(urls=(sink.url,), receipt=True)}
+    )
+    home.begin()
+    for after, addresses in ((timedelta(days=29), 2), (timedelta(days=2), 1)):
+        home.look(after=after)
+        with store.read() as session:
+            assert len(set(session.scalars(select(Notice.address)))) == addresses
+
+
 def test_faults_are_typed_and_name_no_secret(sink: Sink) -> None:
     sink.status = 500
     with pytest.raises(TransientError) as refused:

@@ -137,12 +137,23 @@ def raw(gateway: GatewayClient, request: bytes) -> bytes:
         return read_all(connection)
 
 
+def test_a_person_with_too_many_cookies_sees_what_to_do(gateway: GatewayClient) -> None:
+    start = b"GET / HTTP/1.1\r\nHost: localhost\r\nAccept: text/html\r\nConnection: close\r\n"
+    page = raw(gateway, start + b"a: b\r\n" * 100 + b"\r\n")
+    assert page.startswith(b"HTTP/1.1 431")
+    assert b"text/html" in page
+    assert b"cookies" in page
+
+
 def test_more_headers_than_any_browser_sends_are_refused(gateway: GatewayClient, store: Store) -> None:
     token = make_token(store) or ""
     start = f"GET /api/v1/access HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n".encode()
     end = b"Connection: close\r\n\r\n"
     assert raw(gateway, start + end).startswith(b"HTTP/1.1 200")
     assert raw(gateway, start + b"a: b\r\n" * 100 + end).startswith(b"HTTP/1.1 431")
+    page = raw(gateway, start + b"Accept: text/html\r\n" + b"a: b\r\n" * 100 + end)
+    assert page.startswith(b"HTTP/1.1 431")
+    assert b"application/problem+json" in page, "under /api/ everybody is a program"
     assert raw(gateway, start + b"a: " + b"b" * 70_000 + b"\r\n" + end).startswith(b"HTTP/1.1 431")
     many = b"".join(f"a{number}: b\r\n".encode() for number in range(30_000))
     assert raw(gateway, start + many + end).startswith((b"HTTP/1.1 431", b"HTTP/1.1 400"))

@@ -96,8 +96,10 @@ def _is_problem(start: Message) -> bool:
 
 
 def _page_of(scope: Scope, start: Message, body: bytes) -> Response:
-    problem = cast("dict[str, Any]", json.loads(body))
-    page = refusal_page(Request(scope), start["status"], problem["detail"], problem["what_to_do"])
+    # Without a body (an answer to HEAD) there are no words to show, and nobody to show them to.
+    problem = cast("dict[str, Any]", json.loads(body or b"{}"))
+    words = (problem.get("detail", ""), problem.get("what_to_do", ""))
+    page = refusal_page(Request(scope), start["status"], *words)
     kept = MutableHeaders(raw=[each for each in start["headers"] if each[0].decode() not in _OF_THE_BODY])
     page.headers.update(kept)
     return page

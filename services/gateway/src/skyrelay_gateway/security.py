@@ -7,15 +7,19 @@ import asyncio
 from fastapi import Request
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from skyrelay_gateway.forwarded import route_path
+from skyrelay_gateway.problems import problem_response
 
 MAX_BODY_BYTES = 64 * 1024  # no call takes more than a few names
 MAX_BODY_S = 20.0  # for all of it to arrive; the connection itself is dropped a little later
 MAX_HEADERS = 100  # a browser sends about twenty
 MAX_HEADER_BYTES = 32 * 1024  # with the path; the server itself bounds only what it waits for
+_TOO_MUCH = (
+    "There are too many headers, or too long ones.",
+    "Delete the browser's cookies of this address, or ask for less at once.",
+)
 SECURITY_HEADERS = {
     # Everything is served by the gateway itself: no inline script or style, no other host, no frame.
     "Content-Security-Policy": (
@@ -71,7 +75,7 @@ class HeaderLimit:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         is_too_much = scope["type"] == "http" and _is_too_much(scope)
-        refusal = PlainTextResponse("There are too many headers, or too long ones.\n", 431)
+        refusal = problem_response(431, *_TOO_MUCH)
         await (refusal if is_too_much else self._app)(scope, receive, send)
 
 

@@ -62,6 +62,12 @@ def note_sightings(
     session.execute(delete(Notice).where(Notice.ended_at < now - _KEPT_FOR))
 
 
+def forget_others(session: Session, addresses: Collection[str], now: datetime) -> None:
+    """Forget what was told to addresses that are in use no more, after as long as of those that are."""
+    is_other = Notice.address.not_in(addresses)
+    session.execute(delete(Notice).where(is_other, Notice.began_at < now - _KEPT_FOR))
+
+
 def _new(sighting: Sighting, address: str, now: datetime) -> Notice:
     return Notice(
         key=sighting.key,

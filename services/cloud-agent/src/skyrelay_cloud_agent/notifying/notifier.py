@@ -19,6 +19,7 @@ from skyrelay.store.engine import Store
 from skyrelay_cloud_agent.loop import Loop
 from skyrelay_cloud_agent.notifying.notice_books import (
     Letter,
+    forget_others,
     letters_due,
     note_failed,
     note_sightings,
@@ -85,10 +86,11 @@ class Notifier:
     def tell_what_is_new(self) -> None:
         """Look once, and send what is to be sent; an address that still has messages on their way is left."""
         seen, kinds = self._see()
-        for url in self._settings.notifications.urls:
-            address = address_digest(url)
+        addresses = {url: address_digest(url) for url in self._settings.notifications.urls}
+        for url, address in addresses.items():
             if not self._is_busy(address):
                 with self._store.write() as session:
+                    forget_others(session, addresses.values(), self._clock())
                     note_sightings(session, seen, kinds, address, self._clock())
                     letters = letters_due(session, address, self._clock())
                 self._begin_sending(url, address, letters)
