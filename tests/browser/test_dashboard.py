@@ -37,6 +37,8 @@ PAGES = (
     "plan",
     "settings",
     "more",
+    "archive",
+    "access",
 )
 
 SETUP_PAGES = tuple(
