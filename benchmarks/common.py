@@ -9,9 +9,10 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -105,14 +106,14 @@ class Report:
             self._file.write_text(json.dumps(rows, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
-def options_of(description: str | None, *more: tuple[str, dict[str, object]]) -> argparse.Namespace:
+def options_of(description: str | None, *more: tuple[str, Mapping[str, Any]]) -> argparse.Namespace:
     """Read the options that each benchmark has, and those of its own."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
     parser.add_argument("--repeats", type=int, help="how often each is measured")
     parser.add_argument("--quick", action="store_true", help="a short form: shows that it works, no figures")
     for name, settings in more:
-        parser.add_argument(name, **settings)  # type: ignore[arg-type] # argparse has one signature for all
+        parser.add_argument(name, **settings)
     return parser.parse_args()
 
 

@@ -48,9 +48,9 @@ def main() -> None:
         time.sleep(settle_s)
         rounds = [shares_over(processes, wishes.seconds or seconds) for _ in range(repeats_of(wishes, 1))]
     report = Report("idle", wishes)
-    ours, bare = ([share_of(shares, bare) for shares in rounds] for bare in (False, True))
+    ours, beside = ([share_of(shares, bare=bare) for shares in rounds] for bare in (False, True))
     what = f"stacker and scheduler with {wishes.telescopes} idle telescopes, beside a bare worker and beat"
-    report.add(what, ours, bare, unit="% of a core", goal=Goal(most=1, of="ours"))
+    report.add(what, ours, beside, unit="% of a core", goal=Goal(most=1, of="ours"))
     report.close()
 
 
@@ -62,7 +62,7 @@ def shares_over(processes: dict[str, int], seconds: float) -> dict[str, float]:
     return {name: 100 * (spent_s(pid) - before[name]) / took_s for name, pid in processes.items()}
 
 
-def share_of(shares: dict[str, float], bare: bool) -> float:
+def share_of(shares: dict[str, float], *, bare: bool) -> float:
     """Add up ours, or the bare ones."""
     return sum(share for name, share in shares.items() if name.startswith("bare ") is bare)
 
@@ -120,8 +120,10 @@ def bare_celery(folder: Path) -> Iterator[dict[str, int]]:
         pids = {}
         for name, arguments in (("bare worker", worker), ("bare beat", ("beat",))):
             command = [sys.executable, "-m", "celery", "-A", "bare", *arguments]
-            quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-            process = running.enter_context(subprocess.Popen(command, cwd=folder, **quiet))
+            popen = subprocess.Popen(
+                command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
+            process = running.enter_context(popen)
             running.callback(process.terminate)
             pids[name] = process.pid
         yield pids

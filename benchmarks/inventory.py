@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -166,4 +165,4 @@ def _ports(at: Endpoint) -> tuple[SlowPort, ...]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -35,7 +35,7 @@ from common import Goal, Report, options_of, repeats_of
 
 from skyrelay.errors import SkyrelayError
 from skyrelay.gateway_client import ask_gateway
-from skyrelay.settings import GatewaySettings, Settings
+from skyrelay.settings import Settings
 from skyrelay_simulators.chaos.services import Services
 from skyrelay_simulators.crowdsky import SimulatedCrowdSky
 from skyrelay_simulators.demo.scene import free_port
@@ -189,15 +189,15 @@ def our_services(place: Place) -> Iterator[Start]:
         services.start_redis()
         for name in services.names:
             services.start(name)
-        wait_until_seen(Settings.model_validate(config).gateway)
+        wait_until_seen(Settings.model_validate(config))
         yield lambda: None
 
 
-def wait_until_seen(gateway: GatewaySettings) -> None:
+def wait_until_seen(settings: Settings) -> None:
     """Wait until the services know that every telescope observes."""
     while True:
         with suppress(SkyrelayError):  # the gateway does not answer at once
-            seen = ask_gateway(gateway, "/api/v1/status")["telescopes"]
+            seen = ask_gateway(settings, "/api/v1/status")["telescopes"]
             if [each["state"] for each in seen] == ["observing"] * TELESCOPES:
                 return
         time.sleep(_LOOK_EVERY_S)

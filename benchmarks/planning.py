@@ -6,7 +6,6 @@ all have ready blocks (as the stacker's reconciler looks: without the broker).
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -214,4 +213,4 @@ def start_of(number: int) -> datetime:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

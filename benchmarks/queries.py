@@ -7,7 +7,6 @@ each run, so ``--quick`` and ``--repeats`` change nothing.
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -83,7 +82,7 @@ def measure(folder: Path, running: ExitStack) -> list[tuple[str, int, int]]:
     migrate(store)
     home = Home(store, redis, _settings(folder, redis, crowdsky)).own(telescope)
     _observe(spec, telescope)
-    counter, figures = Counter(), []
+    counter, figures = Counter(), list[tuple[str, int, int]]()
     counter.attach(store)
     for part, do in (
         ("listing, planning, stacking, renaming", home.work),
@@ -92,8 +91,7 @@ def measure(folder: Path, running: ExitStack) -> list[tuple[str, int, int]]:
     ):
         figures.append((part, *_counted(counter, do)))
     _check(store)
-    total = tuple(sum(figure[column] for figure in figures) for column in (1, 2))
-    return [*figures, ("all", *total)]
+    return [*figures, ("all", sum(each[1] for each in figures), sum(each[2] for each in figures))]
 
 
 def _settings(folder: Path, redis: RedisServer, crowdsky: SimulatedCrowdSky) -> Settings:
@@ -161,4 +159,4 @@ def _check(store: Store) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -10,7 +10,6 @@ broker), and the questions that it asks are counted. The write lock is held for 
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -160,4 +159,4 @@ def frames(telescopes: int) -> Iterator[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

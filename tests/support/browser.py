@@ -14,13 +14,22 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    Page,
+    Request,
+    Response,
+    ViewportSize,
+    expect,
+    sync_playwright,
+)
 
 from skyrelay.store.engine import Store
 from support.gateway import make_token
 from support.left_out import left_out
 
-PHONE = {"width": 390, "height": 844}  # of a common one, in CSS pixels
+PHONE: ViewportSize = {"width": 390, "height": 844}  # of a common one, in CSS pixels
 DESKTOP = {"width": 1280, "height": 800}
 _PATIENCE_MS = 30_000  # a loaded machine gets time
 

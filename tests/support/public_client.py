@@ -102,9 +102,19 @@ def need_standard_ports(host: str) -> None:
 def _make(place: Path) -> None:
     shutil.rmtree(place, ignore_errors=True)
     venv.create(place, with_pip=False)
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", place / "bin" / "python"]
+    python = str(place / "bin" / "python")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", python]
     done = subprocess.run(
-        [*pip, "install", "--quiet", "--no-deps", "--require-hashes", "--only-binary=:all:", "-r", _LOCK],
+        [
+            *pip,
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--require-hashes",
+            "--only-binary=:all:",
+            "-r",
+            str(_LOCK),
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
