@@ -172,7 +172,9 @@ def _checked_files(settings: Settings, archive: ZipFile, manifest: Manifest) -> 
             raise BackupError(f"the backup holds a file that is none of ours: {name[:100]!r}")
         try:
             with archive.open(f"files/{name}") as member:
-                read[place] = member.read(_MOST_FILE_BYTES)
+                read[place] = member.read(_MOST_FILE_BYTES + 1)
         except KeyError as error:
             raise BackupError(f"the backup is damaged: files/{name[:100]} is missing") from error
+        if len(read[place]) > _MOST_FILE_BYTES:
+            raise BackupError(f"the backup is damaged: files/{name[:100]} is longer than such a file can be")
     return read
