@@ -60,6 +60,7 @@ class About(TypedDict):
 def main() -> int:
     """Run them, write the table; exit code 1 when one of them failed."""
     options = read_options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended from outside"))  # with what it has started
     about = About(version=__version__, quick=options.quick, machine=machine(), runs=kept(options))
     for name in options.only or all_names():
         about["runs"][name] = run(name, options)

@@ -21,6 +21,7 @@ from skyrelay.logs import get_logger
 from skyrelay.queue.watcher_pass import HEADER, watcher_pass
 from skyrelay.settings import Settings
 from skyrelay.settings_page import with_page_values
+from skyrelay.staying_session import StayingSession
 
 PATH = "/api/v1/settings/watcher"
 _FILE = Path("watcher") / "page.json"  # below data_dir
@@ -63,7 +64,7 @@ class Wanted:
 
     def _told(self) -> Mapping[str, Any]:
         headers = {HEADER: watcher_pass(self._redis)}
-        with requests.Session() as session:
+        with StayingSession() as session:
             session.trust_env = False  # no proxy of the environment stands between us and ourselves
             answer = session.get(
                 gateway_address(self._settings.gateway) + PATH,

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 from urllib.parse import quote
 
 import requests
@@ -31,6 +31,7 @@ from skyrelay.cloud.errors import (
 from skyrelay.cloud.image_form import ImageForm, image_form
 from skyrelay.cloud.interrupting import OpenSockets, interruptible
 from skyrelay.cloud.reading import TooMuch, read_body
+from skyrelay.staying_session import StayingSession
 from skyrelay.version import __version__
 
 _CONNECT_S, _READ_S = 5.0, 15.0
@@ -158,7 +159,7 @@ class CloudClient:
         self._url, self._patience = url, (connect_s, read_s)
         self._answer_s = 2 * read_s  # for the whole body: one that drips must not hold us
         self._sockets = OpenSockets()
-        self._session = requests.Session()
+        self._session = StayingSession()
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, interruptible(self._sockets))
         self._session.headers["User-Agent"] = f"skyrelay/{__version__}"
@@ -373,10 +374,17 @@ def _error(response: Response, words: str) -> CloudAway | CloudRefused:
 
 def _object(content: bytes) -> Mapping[str, Any] | None:
     try:
-        value = json.loads(content)
-    except (ValueError, RecursionError):
+        value = json.loads(content, parse_constant=_refuse)
+        json.dumps(value, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):  # half a surrogate pair, which cannot be encoded, is a ValueError
         return None
-    return value if isinstance(value, dict) else None
+    # A NUL, which PostgreSQL does not take, can stand there as an escape alone.
+    return value if isinstance(value, dict) and b"\\u0000" not in content else None
+
+
+def _refuse(word: str) -> NoReturn:
+    """Refuse NaN and the like, which is no JSON, and which databases do not take."""
+    raise ValueError(word)
 
 
 def _words(body: Mapping[str, Any] | None) -> str:
@@ -412,9 +420,9 @@ def _retry_after(response: Response) -> timedelta | None:
 def _http_date(text: str) -> datetime | None:
     try:
         moment = parsedate_to_datetime(text)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _name(error: requests.RequestException) -> str:

@@ -34,6 +34,7 @@ from skyrelay.crowdsky.errors import (
 )
 from skyrelay.crowdsky.stacks import RawFrameUpload, ServerStack, StackUpload, UploadReceipt
 from skyrelay.errors import ConfigurationError
+from skyrelay.staying_session import StayingSession
 from skyrelay.version import __version__
 
 CONNECT_TIMEOUT_S = 60.0  # in use by the older clients: the server is sometimes slow to accept
@@ -242,7 +243,7 @@ class CrowdSkyClient:
     ) -> Iterator[requests.Response]:
         """Ask, and give the answer while its body is still to be read."""
         auth = self._auth()
-        with requests.Session() as session:
+        with StayingSession() as session:
             session.auth = auth
             session.headers["User-Agent"] = f"Skyrelay/{__version__}"
             # A proxy of the environment is honoured, but none can reach our own machine.

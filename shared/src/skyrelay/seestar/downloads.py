@@ -29,6 +29,7 @@ from skyrelay.seestar.errors import DownloadIncomplete, FileMissing, FileNotWhol
 from skyrelay.seestar.part_file import PartFile
 from skyrelay.seestar.paths import http_path
 from skyrelay.seestar.reach import Port, addresses_of
+from skyrelay.staying_session import StayingSession
 
 CONNECT = timedelta(seconds=5)
 SILENCE = timedelta(seconds=20)  # a body that says nothing for so long has ended
@@ -66,7 +67,7 @@ class HttpFiles:
     ) -> None:
         self._port = Port(name or host, host, port, "http_port")
         self._timeouts = (connect.total_seconds(), silence.total_seconds())
-        self._session = requests.Session()
+        self._session = StayingSession()
         self._session.trust_env = False  # no proxy of the environment stands between us and the telescope
         self._session.headers["Accept-Encoding"] = "identity"  # lengths are those of the file
 
