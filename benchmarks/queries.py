@@ -71,7 +71,8 @@ def main() -> None:
 
 def measure(folder: Path, running: ExitStack) -> list[tuple[str, int, int]]:
     """Give each part of the work, with its statements and commits."""
-    spec = TelescopeSpec(serial=_SERIAL, root=folder / "emmc", stack_seconds=0.2)
+    # A telescope names a stack after the second in which it is done: no two in the same one.
+    spec = TelescopeSpec(serial=_SERIAL, root=folder / "emmc", stack_seconds=1.1)
     telescope = running.enter_context(SimulatedTelescope(spec))
     crowdsky = running.enter_context(SimulatedCrowdSky(folder / "crowdsky", {"alice": _PASSWORD}))
     redis = RedisServer(folder)
