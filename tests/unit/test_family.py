@@ -17,6 +17,7 @@ from support.waiting import eventually
 _PROGRAM = """
 import os, signal, subprocess, sys, time
 from pathlib import Path
+import skyrelay.family
 from skyrelay.family import run_family
 folder = Path(sys.argv[1])
 
@@ -44,7 +45,20 @@ def cannot_flush():
 def fails():
     raise RuntimeError("on purpose")
 
-members = {"stays": stays, "ends": ends, "fails": fails, "says_why": says_why, "cannot_flush": cannot_flush}
+def is_deaf():
+    skyrelay.family._STOP_WITHIN_S = 0.5
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    (folder / "deaf").write_text(str(os.getpid()))
+    while True:
+        time.sleep(600)
+
+def asks_others():
+    return sum(subprocess.run(["false"]).returncode for _ in range(200))
+
+members = {
+    "stays": stays, "ends": ends, "fails": fails, "says_why": says_why,
+    "is_deaf": is_deaf, "asks_others": asks_others, "cannot_flush": cannot_flush,
+}
 sys.exit(run_family({name: members[name] for name in sys.argv[2:]}))
 """
 
@@ -110,6 +124,20 @@ def test_the_process_that_looks_after_the_others_ends_with_the_first_of_them(tmp
         (tmp_path / "end").touch()
         assert family.wait(30) == 7
         assert _is_gone(ends)
+
+
+def test_a_first_process_that_hears_nothing_holds_up_no_end(tmp_path: Path) -> None:
+    with _start(tmp_path, "stays", "ends", "is_deaf") as family:
+        (stays, grandchild), (deaf,) = _pids(tmp_path / "stays"), _pids(tmp_path / "deaf")
+        assert deaf == family.pid
+        (tmp_path / "end").touch()
+        assert family.wait(30) == 7
+        eventually(lambda: all(map(_is_gone, (stays, grandchild))))
+
+
+def test_what_the_first_process_runs_by_itself_ends_with_a_true_exit_code(tmp_path: Path) -> None:
+    with _start(tmp_path, "stays", "asks_others") as family:
+        assert family.wait(60) == 200
 
 
 @pytest.mark.parametrize("names", [("fails", "stays"), ("stays", "fails")])

@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import FrameType
@@ -72,7 +73,8 @@ class _Family:
 
     def work_beside(self, own: Callable[[], int]) -> int:
         """Work in this process until told to stop, or until one of the others ends; give the exit code."""
-        threading.Thread(target=self._await_ends, name="family", daemon=True).start()
+        for pid in list(self._names):
+            threading.Thread(target=self._await_end, args=(pid,), name="family", daemon=True).start()
         try:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _TO_STOP)
             return own()
@@ -89,32 +91,40 @@ class _Family:
         """End the others; give the exit code of the one that ended first, which may be this process."""
         with self._is_changed:
             self._is_stopping = True
-            for pid in self._names:
-                os.kill(pid, signal.SIGTERM)  # it is there: its end would have been noted under the lock
+            self._tell_to_stop()
             self._is_changed.wait_for(lambda: not self._names, _STOP_WITHIN_S)
-            for pid in self._names:
-                _signal_group(pid, signal.SIGKILL)
+            self._kill()
             return own_code if self._first_code is None else self._first_code
 
-    def _await_ends(self) -> None:
-        """Note who ends, and end this process, too, when nobody told it to; ends when all have ended."""
-        while self._names:
-            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
-            with self._is_changed:
-                pid, status = os.wait()
-                name = self._names.pop(pid, None)
-                if (
-                    name is not None
-                ):  # else an orphan of one of them, where we are a container's first process
-                    self._note_end(name, pid, os.waitstatus_to_exitcode(status))
+    def _await_end(self, pid: int) -> None:
+        """Note when one ends, and then end all: this process may be deaf (a disk that hangs, say)."""
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        with self._is_changed:
+            _, status = os.waitpid(pid, 0)
+            self._note_end(self._names.pop(pid), pid, os.waitstatus_to_exitcode(status))
+            is_first, self._is_stopping = not self._is_stopping, True
+            if not is_first:
+                return
+            self._tell_to_stop()
+            os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(_STOP_WITHIN_S)  # a thread that ends with the process, as it should by then
+        self._kill()
+        os._exit(self._first_code or 1)
 
     def _note_end(self, name: str, pid: int, code: int) -> None:
         _signal_group(pid, signal.SIGKILL)  # what it left behind must not work on
         self._is_changed.notify_all()
         if not self._is_stopping:
             _log.warning("a process has ended, and so do those beside it", process=name, exit_code=code)
-            self._is_stopping, self._first_code = True, code if code >= 0 else 1
-            os.kill(os.getpid(), signal.SIGTERM)
+            self._first_code = code if code >= 0 else 1
+
+    def _tell_to_stop(self) -> None:
+        for pid in self._names:
+            os.kill(pid, signal.SIGTERM)  # it is there: its end would have been noted under the lock
+
+    def _kill(self) -> None:
+        for pid in list(self._names):
+            _signal_group(pid, signal.SIGKILL)
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:

@@ -7,7 +7,6 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -30,20 +29,34 @@ _log = structlog.stdlib.get_logger(__name__)
 _BATCH = 500  # one transaction; well under a tenth of a second
 _WAIT_MS = 1000
 _RETRY_S = 2.0
+_LEAVES_WITHIN_S = 3.0
 
 
 @contextmanager
 def taking_in(settings: Settings) -> Iterator[None]:
-    """Take events in meanwhile, in a thread; if it fails, this process is told to stop, and says why."""
-    stop = threading.Event()
-    with ThreadPoolExecutor(1, thread_name_prefix="intake") as thread:
-        work = thread.submit(_open_and_run, settings, stop)
+    """Take events in meanwhile, in a thread; if it fails, this process is told to stop, and says why.
+
+    The end is not waited for long: a database may hang, and what was not acknowledged is received again.
+    """
+    stop, failed = threading.Event(), list[Exception]()
+
+    def work() -> None:
         try:
-            work.add_done_callback(_stop_if_it_failed)
-            yield
-        finally:
-            stop.set()
-            work.result()
+            _open_and_run(settings, stop)
+        except Exception as error:  # noqa: BLE001 - it is raised where the process ends
+            failed.append(error)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=work, name="intake", daemon=True)
+    try:
+        thread.start()
+        yield
+    finally:
+        stop.set()
+        if thread.ident is not None:
+            thread.join(_LEAVES_WITHIN_S)
+        if failed:
+            raise failed[0]
 
 
 def _open_and_run(settings: Settings, stop: threading.Event) -> None:
@@ -51,11 +64,6 @@ def _open_and_run(settings: Settings, stop: threading.Event) -> None:
     if store is not None:
         run(settings, store, stop)
         store.close()
-
-
-def _stop_if_it_failed(work: Future[None]) -> None:
-    if work.exception() is not None:
-        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def run(

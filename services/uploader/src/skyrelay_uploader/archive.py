@@ -111,4 +111,5 @@ class Archive:
         try:
             yield
         except OSError as error:
-            raise TransientError(f"the archive {self._root} cannot be used: {error.strerror}") from error
+            problem = error.strerror or type(error).__name__
+            raise TransientError(f"the archive {self._root} cannot be used: {problem}") from error

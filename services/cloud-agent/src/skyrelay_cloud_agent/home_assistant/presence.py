@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from skyrelay.logs import get_logger
@@ -150,8 +151,13 @@ class Presence:
         with self._taking:
             waiting = list(self._commands.values())
         for command in waiting:
-            with self._store.write() as session:
-                self._obey_one(session, command)
+            try:
+                with self._store.write() as session:
+                    self._obey_one(session, command)
+            except SQLAlchemyError:
+                raise
+            except Exception:  # noqa: BLE001 - one that fails each time must not hold up the others; it is logged
+                _log.exception("a switch cannot be heeded", telescope=command.telescope)
             with self._taking:
                 if self._commands.get(command.telescope) is command:  # else it was flipped again meanwhile
                     del self._commands[command.telescope]
