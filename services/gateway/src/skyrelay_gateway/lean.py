@@ -15,7 +15,8 @@ from skyrelay.store.engine import Store
 # of its own. What waits for others (a login that is tried, Flower, a picture being drawn) takes one, too.
 _MOST_THREADS = 4
 _CACHE_KB = 128  # of each connection; SQLite takes 2 MB. What is read again is in the system's own cache.
-_M_ARENA_MAX = -8  # malloc.h
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # malloc.h
+_LARGE_BYTES = 128 * 1024  # what is larger goes back when it is freed; glibc would keep more and more
 _MOST_ARENAS = 1  # glibc takes eight for each core, and gives little of them back
 
 
@@ -29,6 +30,7 @@ def confine_memory(store: Store) -> None:
     set_option = getattr(ctypes.CDLL(None), "mallopt", None)  # other libraries have no arenas to confine
     if set_option is not None:
         set_option(_M_ARENA_MAX, _MOST_ARENAS)
+        set_option(_M_MMAP_THRESHOLD, _LARGE_BYTES)
     event.listen(store.engine, "connect", _confine_cache)
 
 
