@@ -34,9 +34,9 @@ DESKTOP = {"width": 1280, "height": 800}
 _PATIENCE_MS = 30_000  # a loaded machine gets time
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """Run one Chromium for all tests of a process."""
+    """Run one Chromium for all tests of a file; its event loop ends with it, and other tests can have theirs."""
     program = shutil.which("chromium")
     if program is None:
         left_out("Chromium is not installed (Debian's package chromium)")

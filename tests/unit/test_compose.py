@@ -64,7 +64,10 @@ def test_every_installed_service_runs_in_one_container() -> None:
 def test_a_container_of_several_services_is_healthy_only_when_all_are() -> None:
     for service in _SERVICES.values():
         if "skyrelay.service" in service.get("command", ()):
-            assert service["healthcheck"]["test"][4:] == service["command"][3:]
+            asked, run = set(service["healthcheck"]["test"][4:]), set(service["command"][3:])
+            assert asked == run | (
+                {"intake"} if "scheduler" in run else set()
+            )  # it has no process of its own
 
 
 @pytest.mark.parametrize("profile", ["demo", "discovery", "monitoring"])

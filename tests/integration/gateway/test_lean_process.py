@@ -24,4 +24,4 @@ def test_each_connection_keeps_little_of_the_database_to_itself(store: Store) ->
     store.close()  # the connections that were made before
     confine_memory(store)
     with store.read() as session:
-        assert session.scalar(text("PRAGMA cache_size")) == -512
+        assert session.scalar(text("PRAGMA cache_size")) == -128

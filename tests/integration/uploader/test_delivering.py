@@ -239,7 +239,7 @@ def test_retry_after_is_honoured(home: Home) -> None:
     home.crowdsky.show("upload_stack", Fault(mode="status", status=503, retry_after=600, times=1))
     home.work()
     delivery = home.delivery(stack_id)
-    assert (delivery.state, delivery.attempts) == (DeliveryState.PENDING, 1)
+    assert (delivery.state, delivery.attempts) == (DeliveryState.RETRYING, 1)
     assert delivery.next_attempt_at is not None
     assert timedelta(minutes=9) < delivery.next_attempt_at - home.clock() < timedelta(minutes=12)
 

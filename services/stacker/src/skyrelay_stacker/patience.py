@@ -5,6 +5,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import Any
 
+from celery.bootsteps import RUN
 from celery.worker.autoscale import Autoscaler
 
 _LOOK_EVERY_S = 0.5
@@ -42,10 +43,12 @@ class PatientAutoscaler(Autoscaler):  # type: ignore[misc] # Celery ships no typ
         self._patience = Patience(monotonic())
 
     def maybe_scale(self, req: object = None) -> None:
-        """Look, when it is time to; a task that comes (``req``) is no reason."""
-        if req is not None:
+        """Look, when it is time to: not when a task comes (``req``), nor in a worker that ends."""
+        if req is not None or self.worker.blueprint.state != RUN:
             return
-        wanted = min(max(self.qty, self.min_concurrency), self.max_concurrency)
+        # Children that have ended are replaced by the pool.
+        fewest = min(self.min_concurrency, self.processes)
+        wanted = min(max(self.qty, fewest), self.max_concurrency)
         change = self._patience.change(wanted, self.processes, monotonic())
         if change > 0:
             self._grow(change)
