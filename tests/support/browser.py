@@ -36,7 +36,7 @@ _PATIENCE_MS = 30_000  # a loaded machine gets time
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """Run one Chromium for all tests of a file; its event loop ends with it, and other tests can have theirs."""
+    """Run one Chromium for all tests of a file: its event loop ends with it, and others can have theirs."""
     program = shutil.which("chromium")
     if program is None:
         left_out("Chromium is not installed (Debian's package chromium)")

@@ -144,7 +144,7 @@ def keep(server: RawAnswers, store: Store, content: object) -> None:
             record_plan(session, client.plan(NODE), NOW)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(answers())
 def test_each_call_ends_in_a_value_or_a_typed_error(server: RawAnswers, answer: bytes) -> None:
     server.answer = answer
@@ -154,13 +154,13 @@ def test_each_call_ends_in_a_value_or_a_typed_error(server: RawAnswers, answer: 
                 call()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(_KNOWN)
 def test_what_the_client_gives_the_books_take(server: RawAnswers, store: Store, content: Any) -> None:
     keep(server, store, content)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(answers())
 def test_each_call_to_crowdsky_ends_in_a_value_or_a_typed_error(server: RawAnswers, answer: bytes) -> None:
     server.answer = answer
