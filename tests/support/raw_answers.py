@@ -7,9 +7,11 @@ import threading
 from contextlib import suppress
 from typing import Self
 
+_ENDS = (b"\r\n\r\n", b"}", b"--\r\n")  # of a head alone, of JSON, of a form with files
+
 
 class RawAnswers:
-    """Reads a request's head and says `answer`, then hangs up; on a port of its own."""
+    """Reads a request and says `answer`, then hangs up; on a port of its own."""
 
     def __init__(self) -> None:
         self.answer = b""
@@ -41,7 +43,7 @@ class RawAnswers:
 
     def _answer(self, connection: socket.socket) -> None:
         connection.settimeout(30)
-        while not connection.recv(65536).endswith((b"\r\n\r\n", b"}")):
+        while (piece := connection.recv(65536)) and not piece.endswith(_ENDS):
             pass
         connection.sendall(self.answer)
         connection.shutdown(socket.SHUT_WR)
