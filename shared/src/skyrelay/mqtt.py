@@ -181,13 +181,18 @@ class MqttConnection:
         self._on_connected()
 
     def _received(self, _: Client, __: object, received: MQTTMessage) -> None:
+        try:
+            topic = received.topic
+        except UnicodeDecodeError:  # to hang up, as MQTT has it, would meet a retained one again and again
+            _log.info("a message has a topic that is no UTF-8", size_bytes=len(received.payload))
+            return
         if len(received.payload) > MOST_BYTES:
-            _log.info("a message is too long", topic=received.topic, size_bytes=len(received.payload))
+            _log.info("a message is too long", topic=topic, size_bytes=len(received.payload))
             return
         try:
-            self._on_message(Message(received.topic, bytes(received.payload), received.retain))
+            self._on_message(Message(topic, bytes(received.payload), received.retain))
         except Exception:  # noqa: BLE001 - one message must not cost the connection; the log has it
-            _log.exception("a message could not be taken", topic=received.topic)
+            _log.exception("a message could not be taken", topic=topic)
 
     def _send_outgoing(self, client: Client) -> None:
         with self._lock:

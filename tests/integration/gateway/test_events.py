@@ -131,7 +131,7 @@ def test_an_id_of_another_database_is_answered_by_reading_anew(gateway: GatewayC
         assert source.until("reload").id == 0
 
 
-@pytest.mark.parametrize("id_", ["x", "-1", "9" * 40, "1.5"])
+@pytest.mark.parametrize("id_", ["x", "-1", "9" * 40, "1.5", "1.0", "+1", "1_0", "0x1", "1e1"])
 def test_an_id_that_is_none_is_refused(gateway: GatewayClient, id_: str) -> None:
     answer = gateway.send("GET", "/api/v1/events", headers={"Last-Event-ID": id_})
     assert answer.status_code == 422

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Depends, Header, Query, Request
+from pydantic import BeforeValidator
 from starlette.responses import Response
 
 from skyrelay_gateway.live_feed import EventStream, LiveFeed
@@ -28,6 +29,16 @@ _STREAM: dict[int | str, dict[str, Any]] = {
 }
 
 
+def _as_we_write_it(given: object) -> object:
+    """Take an id in the digits that ours have alone: not ``+7``, ``7.0`` or ``1_0``, which pydantic reads."""
+    if isinstance(given, str) and not (given.isascii() and given.isdigit()):
+        raise ValueError("is not an id of ours")
+    return given
+
+
+_EventId = Annotated[int, BeforeValidator(_as_we_write_it)]
+
+
 async def feed_of(request: Request) -> LiveFeed:
     """Give the live feed of the gateway that answers ``request``."""
     return cast("LiveFeed", request.app.state.live_feed)
@@ -37,11 +48,11 @@ async def feed_of(request: Request) -> LiveFeed:
 async def events(
     feed: Annotated[LiveFeed, Depends(feed_of)],
     last_event_id: Annotated[
-        int | None,
+        _EventId | None,
         Header(alias="Last-Event-ID", ge=0, le=2**53, description="id of the last event that the caller had"),
     ] = None,
     after: Annotated[
-        int | None, Query(ge=0, le=2**53, description="the same, for callers that cannot set headers")
+        _EventId | None, Query(ge=0, le=2**53, description="the same, for callers that cannot set headers")
     ] = None,
 ) -> Response:
     """Tell what happens from now on, or since the event named by Last-Event-ID.
